@@ -1,0 +1,102 @@
+"""See what a LoRA configuration trains and needs.
+
+    import lora_explorer as lx
+
+    imported = lx.import_axolotl(open("my.yml").read())
+    skeleton = lx.load_skeleton(lx.find_base_model(imported.recipe.base_model))
+    plan = lx.plan_adapter(imported.recipe, skeleton)
+    print(plan.trainable_params, plan.all_params)
+
+Names are loaded at their first use: `import lora_explorer` loads neither torch nor gradio.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lora_explorer.adapters import AdapterPlan, inject_adapter, plan_adapter
+    from lora_explorer.base_models import Access, BaseModel, base_model_from_config, find_base_model, preset_models
+    from lora_explorer.base_models.skeleton import Skeleton, load_skeleton
+    from lora_explorer.errors import (
+        AdapterRefused,
+        ExplorerError,
+        InvalidSettings,
+        MemoryUnknown,
+        UnknownBaseModel,
+        UnreadableYaml,
+    )
+    from lora_explorer.exports.axolotl import Imported, export_axolotl, import_axolotl
+    from lora_explorer.findings import Finding
+    from lora_explorer.memory import MemoryEstimate, estimate_memory
+    from lora_explorer.memory.cards import Card, cards, find_card
+    from lora_explorer.report.records import count_record, estimate_record, finding_records
+    from lora_explorer.settings import SETTINGS, Recipe, Setting, find_problems, recipe_from
+
+__version__ = "0.1.0"
+
+_MODULE_OF = {
+    name: module
+    for module, names in {
+        "adapters": "AdapterPlan inject_adapter plan_adapter",
+        "base_models": "Access BaseModel base_model_from_config find_base_model preset_models",
+        "base_models.skeleton": "Skeleton load_skeleton",
+        "errors": "AdapterRefused ExplorerError InvalidSettings MemoryUnknown UnknownBaseModel UnreadableYaml",
+        "exports.axolotl": "Imported export_axolotl import_axolotl",
+        "findings": "Finding",
+        "memory": "Card MemoryEstimate cards estimate_memory find_card",
+        "report.records": "count_record estimate_record finding_records",
+        "settings": "SETTINGS Recipe Setting find_problems recipe_from",
+    }.items()
+    for name in names.split()
+}
+
+__all__ = [
+    "SETTINGS",
+    "Access",
+    "AdapterPlan",
+    "AdapterRefused",
+    "BaseModel",
+    "Card",
+    "ExplorerError",
+    "Finding",
+    "Imported",
+    "InvalidSettings",
+    "MemoryEstimate",
+    "MemoryUnknown",
+    "Recipe",
+    "Setting",
+    "Skeleton",
+    "UnknownBaseModel",
+    "UnreadableYaml",
+    "__version__",
+    "base_model_from_config",
+    "cards",
+    "count_record",
+    "estimate_memory",
+    "estimate_record",
+    "export_axolotl",
+    "find_base_model",
+    "find_card",
+    "find_problems",
+    "finding_records",
+    "import_axolotl",
+    "inject_adapter",
+    "load_skeleton",
+    "plan_adapter",
+    "preset_models",
+    "recipe_from",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_MODULE_OF[name]}")
+    value = globals()[name] = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,64 @@
+"""How many parameters one layer of PEFT's has: build it once on meta and look."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from peft import LoraConfig
+from peft.tuners.lora.model import LoraModel
+
+from lora_explorer.adapters.structure import ADAPTER_NAME, Target
+
+
+@dataclass(frozen=True)
+class LayerCount:
+    """What PEFT adds at one target. scaling: the factor on B·A."""
+
+    r: int
+    alpha: int
+    scaling: float
+    trainable_params: int
+    added_params: int
+
+
+def count_layer(target: Target, config: LoraConfig) -> LayerCount:
+    """Build the layer for a target with the ranks of a config. PEFT's own errors come through as they are."""
+    r, alpha = target.rank.of(config.r), target.alpha.of(config.lora_alpha)
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        layer = LoraModel._create_new_module(
+            config,
+            ADAPTER_NAME,
+            target.module,
+            device_map=None,
+            r=r,
+            lora_alpha=alpha,
+            target_name=target.path,
+            parameter_name=target.parameter_name,
+            loaded_in_8bit=False,
+            loaded_in_4bit=False,
+            tied_adapter={},
+        )
+    of_base = {id(parameter) for parameter in target.module.parameters()}
+    added = [parameter for parameter in layer.parameters() if id(parameter) not in of_base]
+    return LayerCount(
+        r=r,
+        alpha=alpha,
+        scaling=layer.scaling[ADAPTER_NAME],
+        trainable_params=sum(parameter.numel() for parameter in added if parameter.requires_grad),
+        added_params=sum(parameter.numel() for parameter in added),
+    )
+
+
+def count_key(target: Target) -> Hashable:
+    """Equal for targets whose layers have equal counts."""
+    return target.shape_key, target.rank, target.alpha
+
+
+def count_layers(targets: Sequence[Target], config: LoraConfig) -> Mapping[Hashable, LayerCount]:
+    """One real PEFT layer for each distinct kind of target, by `count_key`."""
+    distinct = {count_key(target): target for target in targets}
+    return {key: count_layer(target, config) for key, target in distinct.items()}

@@ -1,0 +1,115 @@
+"""What does not fit between a recipe and a base model, or fits but is probably not meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from lora_explorer.adapters.coverage import fused_expert_paths
+from lora_explorer.adapters.result import ModuleCount, TargetCoverage
+from lora_explorer.base_models.skeleton import Skeleton
+from lora_explorer.findings import Finding
+from lora_explorer.settings import Recipe
+
+# The names PEFT 0.21 accepts; loftq is chosen by its own setting too.
+_INITS = re.compile(r"true|false|gaussian|eva|olora|pissa(_niter_\d+)?|corda|loftq|orthogonal|lora_ga")
+
+
+def find_impossible(recipe: Recipe, skeleton: Skeleton) -> tuple[Finding, ...]:
+    """Errors that are plain before anything is matched."""
+    return (*_layers_out_of_range(recipe, skeleton), *_rows_out_of_range(recipe, skeleton), *_unknown_init(recipe))
+
+
+def find_surprises(
+    recipe: Recipe, skeleton: Skeleton, modules: Sequence[ModuleCount], coverage: Sequence[TargetCoverage]
+) -> tuple[Finding, ...]:
+    """Warnings about what was matched."""
+    return (
+        *_unmatched(coverage),
+        *_untrained_experts(skeleton, modules),
+        *_tied_twice(recipe, skeleton),
+        *_vision_adapted(skeleton, modules),
+    )
+
+
+def _layers_out_of_range(recipe: Recipe, skeleton: Skeleton) -> Iterator[Finding]:
+    last = skeleton.num_layers - 1
+    outside = sorted({index for index in recipe.peft_layers_to_transform if index > last})
+    if outside:
+        yield _error(
+            "peft_layers_to_transform",
+            f"peft_layers_to_transform: there is no layer {_listed(outside)}; this model has layers 0 to {last}.",
+        )
+    if any(not 0 <= start < end <= skeleton.num_layers for start, end in recipe.peft_layer_replication):
+        yield _error(
+            "peft_layer_replication",
+            f"peft_layer_replication: each range must lie within [0, {skeleton.num_layers}] and end after its start.",
+        )
+
+
+def _rows_out_of_range(recipe: Recipe, skeleton: Skeleton) -> Iterator[Finding]:
+    indices = recipe.peft_trainable_token_indices or ()
+    lists = indices.values() if isinstance(indices, dict) else (indices,)
+    rows = skeleton.config.get_text_config().vocab_size
+    outside = sorted({index for rows_named in lists for index in rows_named if index >= rows})
+    if outside:
+        yield _error(
+            "peft_trainable_token_indices",
+            f"peft_trainable_token_indices: there is no token {_listed(outside)}; the vocabulary ends at {rows - 1:,}.",
+        )
+
+
+def _unknown_init(recipe: Recipe) -> Iterator[Finding]:
+    init = recipe.peft_init_lora_weights
+    if isinstance(init, str) and not _INITS.fullmatch(init.lower()):
+        yield _error("peft_init_lora_weights", f"peft_init_lora_weights: PEFT knows no start called {init!r}.")
+
+
+def _unmatched(coverage: Sequence[TargetCoverage]) -> Iterator[Finding]:
+    for row in coverage:
+        if row.matched == 0:
+            nearest = f" The nearest here: {', '.join(row.nearest)}." if row.nearest else ""
+            yield Finding(row.key, "warning", f"{row.key}: {row.entry} matches nothing in this model.{nearest}")
+
+
+def _untrained_experts(skeleton: Skeleton, modules: Sequence[ModuleCount]) -> Iterator[Finding]:
+    experts = fused_expert_paths(skeleton)
+    trained = {module.path for module in modules}
+    if experts and trained.isdisjoint(experts):
+        names = sorted({re.sub(r"^.*\.\d+\.", "", path) for path in experts})
+        yield Finding(
+            "lora_target_parameters",
+            "warning",
+            "The experts hold most of this model and are not adapted: they are fused parameters, not linear modules.",
+            f"lora_target_parameters: [{', '.join(names)}]",
+        )
+
+
+def _tied_twice(recipe: Recipe, skeleton: Skeleton) -> Iterator[Finding]:
+    tied = skeleton.config.get_text_config().tie_word_embeddings
+    if tied and len(recipe.lora_modules_to_save) > 1 and not recipe.peft_ensure_weight_tying:
+        yield Finding(
+            "lora_modules_to_save",
+            "warning",
+            "This model ties its embedding and head; saving both trains two copies of one matrix and counts it twice.",
+            "peft_ensure_weight_tying: true",
+        )
+
+
+def _vision_adapted(skeleton: Skeleton, modules: Sequence[ModuleCount]) -> Iterator[Finding]:
+    seeing = sum(1 for module in modules if re.search(r"vision|visual|multi_modal|image|audio", module.path))
+    if seeing:
+        yield Finding(
+            "lora_target_modules",
+            "warning",
+            f"{seeing} of the adapted modules belong to this model's vision or audio part; a regex can keep them out.",
+        )
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    shown = ", ".join(f"{number:,}" for number in numbers[:5])
+    return shown if len(numbers) <= 5 else f"{shown}, …"
+
+
+def _error(setting: str, message: str) -> Finding:
+    return Finding(setting, "error", message)

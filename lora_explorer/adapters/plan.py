@@ -1,0 +1,155 @@
+"""The adapter plan: what a recipe trains in a base model, exactly as PEFT counts it, fast enough for a slider."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from peft.utils.constants import EMBEDDING_LAYER_NAMES
+
+from lora_explorer.adapters.config import adapter_dtype, base_dtype, lora_config
+from lora_explorer.adapters.coverage import (
+    Entry,
+    cover_extras,
+    cover_patterns,
+    cover_targets,
+    explain_extra,
+    explain_targets,
+    target_entries,
+)
+from lora_explorer.adapters.layer_count import LayerCount, count_key, count_layers
+from lora_explorer.adapters.mismatch import find_impossible, find_surprises
+from lora_explorer.adapters.refusal import refusals_as_findings
+from lora_explorer.adapters.result import AdapterPlan, ModuleCount
+from lora_explorer.adapters.structure import Structure, Target, find_structure, structural
+from lora_explorer.base_models.skeleton import Skeleton
+from lora_explorer.errors import InvalidSettings
+from lora_explorer.findings import errors_among
+from lora_explorer.settings import Recipe, find_problems
+
+
+def plan_adapter(recipe: Recipe, skeleton: Skeleton) -> AdapterPlan:
+    """Plan and count. Raises InvalidSettings, or AdapterRefused with PEFT's reason."""
+    errors = errors_among((*find_problems(recipe), *find_impossible(recipe, skeleton)))
+    if errors:
+        raise InvalidSettings(errors)
+    if not recipe.adapter:
+        return _full_fine_tuning(skeleton)
+    with refusals_as_findings(recipe, skeleton):
+        return _counted_plan(recipe, skeleton)
+
+
+@dataclass(frozen=True)
+class _Explained:
+    """What does not change while the rank moves."""
+
+    structure: Structure
+    entries: tuple[Entry, ...]
+    chosen_by: tuple[tuple[Entry, ...], ...]
+
+
+@lru_cache(maxsize=256)
+def _explained(recipe: Recipe, skeleton: Skeleton) -> _Explained:
+    structure = find_structure(recipe, skeleton)
+    return _Explained(structure, target_entries(recipe, skeleton), explain_targets(recipe, skeleton, structure))
+
+
+def _counted_plan(recipe: Recipe, skeleton: Skeleton) -> AdapterPlan:
+    explained = _explained(structural(recipe), skeleton)
+    structure = explained.structure
+    layers = count_layers(structure.targets, lora_config(recipe, skeleton.model))
+    adapted = tuple(
+        _adapted(target, layers[count_key(target)], entries[0] if entries else Entry("", ""), skeleton)
+        for target, entries in zip(structure.targets, explained.chosen_by, strict=True)
+    )
+    extras = tuple(_extras(recipe, structure, skeleton))
+    coverage = (
+        *cover_targets(explained.entries, explained.chosen_by, adapted, skeleton),
+        *cover_extras(recipe, extras, skeleton),
+        *cover_patterns(recipe, adapted, skeleton),
+    )
+    modules = (*adapted, *extras)
+    return AdapterPlan(
+        base_params=skeleton.total_params,
+        added_params=sum(layers[count_key(target)].added_params for target in structure.targets)
+        + sum(extra.trainable_params for extra in extras),
+        modules=modules,
+        coverage=coverage,
+        adapter_file_bytes=_file_bytes(recipe, skeleton, modules),
+        num_layers=max((module.layer + 1 for module in modules if module.layer is not None), default=0)
+        if recipe.peft_layer_replication
+        else skeleton.num_layers,
+        findings=find_surprises(recipe, skeleton, modules, coverage),
+    )
+
+
+def _adapted(target: Target, count: LayerCount, entry: Entry, skeleton: Skeleton) -> ModuleCount:
+    return ModuleCount(
+        path=target.path,
+        kind=target.path.rpartition(".")[2],
+        layer=skeleton.layer_of(target.path),
+        shape=target.shape,
+        r=count.r,
+        alpha=count.alpha,
+        scaling=count.scaling,
+        trainable_params=count.trainable_params,
+        via=entry.key,
+        entry=entry.text,
+    )
+
+
+def _extras(recipe: Recipe, structure: Structure, skeleton: Skeleton) -> Iterator[ModuleCount]:
+    for extra in structure.extras:
+        entry = explain_extra(recipe, extra)
+        yield _whole(extra.path, extra.shape, extra.trainable_params, entry, skeleton)
+
+
+def _whole(path: str, shape: tuple[int, ...], params: int, entry: Entry, skeleton: Skeleton) -> ModuleCount:
+    return ModuleCount(
+        path=path,
+        kind=path.rpartition(".")[2],
+        layer=skeleton.layer_of(path),
+        shape=shape,
+        r=None,
+        alpha=None,
+        scaling=None,
+        trainable_params=params,
+        via=entry.key,
+        entry=entry.text,
+    )
+
+
+def _full_fine_tuning(skeleton: Skeleton) -> AdapterPlan:
+    """Without an adapter every parameter is trained, tied ones once."""
+    everything = Entry("adapter", "")
+    modules = tuple(
+        _whole(path.removesuffix(".weight"), tuple(parameter.shape), parameter.numel(), everything, skeleton)
+        for path, parameter in skeleton.model.named_parameters()
+    )
+    file_bytes = skeleton.total_params * torch.bfloat16.itemsize
+    return AdapterPlan(skeleton.total_params, 0, modules, (), file_bytes, skeleton.num_layers)
+
+
+def _file_bytes(recipe: Recipe, skeleton: Skeleton, modules: Sequence[ModuleCount]) -> int:
+    """Tensors PEFT saves: A and B in the adapter's dtype, whole copies in the base's, and any targeted embedding."""
+    whole_dtype = torch.float32 if recipe.load_in_4bit or recipe.load_in_8bit else base_dtype(recipe)
+    itemsize = {
+        "lora_modules_to_save": whole_dtype.itemsize,
+        "peft_trainable_token_indices": torch.float32.itemsize,
+    }
+    adapter_itemsize = adapter_dtype(recipe).itemsize
+    saved = sum(module.trainable_params * itemsize.get(module.via, adapter_itemsize) for module in modules)
+    return saved + _embedding_bytes(recipe, skeleton, whole_dtype)
+
+
+def _embedding_bytes(recipe: Recipe, skeleton: Skeleton, dtype: torch.dtype) -> int:
+    # PEFT saves the base weights of embedding and head as soon as one of them is named as a target module.
+    named = recipe.lora_target_modules
+    if not isinstance(named, tuple) or not any(name in EMBEDDING_LAYER_NAMES for name in named):
+        return 0
+    model = skeleton.model
+    embeddings = (model.get_input_embeddings(), model.get_output_embeddings())  # type: ignore[no-untyped-call]
+    weights = {weight for module in embeddings if module is not None for weight in module.parameters()}
+    return sum(weight.numel() for weight in weights) * dtype.itemsize

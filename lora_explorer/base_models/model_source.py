@@ -1,0 +1,150 @@
+"""From the name of a base model to its config.json: a preset, an upload, a local folder, or the Hub."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lora_explorer.base_models.hub import fetch_config
+from lora_explorer.base_models.preset import PresetModel, find_preset
+from lora_explorer.errors import UnknownBaseModel
+
+Origin = Literal["preset", "file", "folder", "hub"]
+
+CONFIG_BYTES = 1 << 20
+MOST_LAYERS = 1024
+MOST_HEADS_OR_EXPERTS = 4096
+WIDEST = 1 << 24
+DEEPEST_NESTING = 16
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+_LAYER_COUNT = re.compile(r"layer|block|depth|repeat")
+_HEAD_OR_EXPERT_COUNT = re.compile(r"head|expert|group")
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a visitor may use. On a public page folders are refused."""
+
+    hub: bool = True
+    folders: bool = True
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A base model's architecture.
+
+    name: as written in `base_model`. config_json: its config.json in canonical form, so that equal architectures
+    are equal. total_params: the published number, for presets only.
+    """
+
+    name: str
+    origin: Origin
+    config_json: str
+    label: str
+    total_params: int | None = None
+
+
+def find_base_model(name: str | None, access: Access = Access()) -> BaseModel:
+    """Look a base model up. Raises UnknownBaseModel with one sentence on what to do instead."""
+    if not name or not name.strip():
+        raise _refusal("Choose a base model: base_model is empty.")
+    name = name.strip()
+    preset = find_preset(name)
+    if preset:
+        return _from_preset(preset, name)
+    if _is_path(name):
+        return _from_folder(name, access)
+    return _from_hub(name, access)
+
+
+def base_model_from_config(text: str, name: str = "config.json") -> BaseModel:
+    """A base model from the text of a config.json. Raises UnknownBaseModel."""
+    return BaseModel(name=name, origin="file", config_json=_checked(text), label=name)
+
+
+def _from_preset(preset: PresetModel, name: str) -> BaseModel:
+    return BaseModel(name, "preset", preset.config_json, preset.label, preset.total_params)
+
+
+def _is_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or "\\" in name or Path(name).is_dir()
+
+
+def _from_folder(name: str, access: Access) -> BaseModel:
+    if not access.folders:
+        raise _refusal("Folders cannot be read on a public page; upload the config.json instead.")
+    file = Path(name).expanduser() / "config.json"
+    if not file.is_file():
+        raise _refusal(f"There is no config.json in the folder {name}.")
+    if file.stat().st_size > CONFIG_BYTES:
+        raise _refusal(_too_large())
+    return BaseModel(name, "folder", _checked(file.read_text(encoding="utf-8", errors="replace")), name)
+
+
+def _from_hub(name: str, access: Access) -> BaseModel:
+    if not _HUB_ID.fullmatch(name) or ".." in name:
+        raise _refusal(f"{name!r} is neither a preset nor a Hub id of the form owner/name.")
+    if not access.hub:
+        raise _refusal(f"{name} is not among the presets, and the Hub is switched off.")
+    return BaseModel(name, "hub", _checked(fetch_config(name, CONFIG_BYTES)), name)
+
+
+def _checked(text: str) -> str:
+    """The config in canonical form, after refusing what would not be a model, or a monster."""
+    if len(text) > CONFIG_BYTES:
+        raise _refusal(_too_large())
+    try:
+        config = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise _refusal(f"The config.json is not valid JSON: {error}.") from error
+    if not isinstance(config, dict):
+        raise _refusal("The config.json must hold one JSON object.")
+    if not isinstance(config.get("model_type"), str):
+        raise _refusal("The config.json names no model_type, so its architecture is unknown.")
+    _check_sizes(config, depth=0)
+    return json.dumps(_without_quantization(config), sort_keys=True)
+
+
+def _without_quantization(config: dict[str, Any]) -> dict[str, Any]:
+    # Remote code is never run, and how a checkpoint is stored says nothing about the shapes of the model.
+    return {key: value for key, value in config.items() if key not in ("auto_map", "quantization_config")}
+
+
+def _check_sizes(value: Any, depth: int, key: str = "") -> None:
+    if depth > DEEPEST_NESTING:
+        raise _refusal("The config.json is nested too deeply.")
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _check_sizes(item, depth + 1, name)
+    elif isinstance(value, list):
+        if len(value) > MOST_HEADS_OR_EXPERTS:
+            raise _refusal(f"The config.json lists {len(value):,} values for {key}; at most {MOST_HEADS_OR_EXPERTS:,}.")
+        for item in value:
+            _check_sizes(item, depth + 1, key)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        _check_size(key, value)
+
+
+def _check_size(key: str, value: float) -> None:
+    if not isinstance(value, int):
+        return
+    limit = WIDEST
+    if _LAYER_COUNT.search(key):
+        limit = MOST_LAYERS
+    elif _HEAD_OR_EXPERT_COUNT.search(key):
+        limit = MOST_HEADS_OR_EXPERTS
+    # Token ids and context lengths build nothing, so only what sizes the model is bounded.
+    if value > limit and not re.search(r"token|position|length|window|theta|_id$", key):
+        raise _refusal(f"The config.json asks for {key} = {value:,}; at most {limit:,} is built here.")
+
+
+def _too_large() -> str:
+    return f"The config.json is larger than {CONFIG_BYTES // 1024:,} KiB."
+
+
+def _refusal(sentence: str) -> UnknownBaseModel:
+    return UnknownBaseModel(sentence, setting="base_model")

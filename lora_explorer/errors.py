@@ -1,0 +1,37 @@
+"""Every error raised on purpose. Anything else is a bug and stays loud."""
+
+from __future__ import annotations
+
+from lora_explorer.findings import Finding
+
+
+class ExplorerError(Exception):
+    """Base of every error raised on purpose; `findings` say which setting is at fault, one sentence each."""
+
+    def __init__(self, message: str, *, setting: str = "", suggestion: str | None = None) -> None:
+        super().__init__(message)
+        self.findings: tuple[Finding, ...] = (Finding(setting, "error", message, suggestion),)
+
+
+class InvalidSettings(ExplorerError):
+    """The settings cannot be used as they are: a value out of bounds, or two that exclude each other."""
+
+    def __init__(self, findings: tuple[Finding, ...]) -> None:
+        super().__init__(" ".join(finding.message for finding in findings))
+        self.findings = findings
+
+
+class UnreadableYaml(ExplorerError):
+    """The text is not a YAML mapping that can be read safely."""
+
+
+class UnknownBaseModel(ExplorerError):
+    """No architecture can be had for this base model: not found, not reachable, not allowed, or not usable."""
+
+
+class AdapterRefused(ExplorerError):
+    """PEFT cannot build this adapter on this base model; the message carries PEFT's reason."""
+
+
+class MemoryUnknown(ExplorerError):
+    """The training step of this configuration cannot be traced; counts are not affected."""

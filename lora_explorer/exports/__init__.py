@@ -1,0 +1,1 @@
+"""Configurations for other programs: one module a program. Axolotl's is also read."""

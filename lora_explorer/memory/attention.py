@@ -1,0 +1,160 @@
+"""Attention as its kernels allocate: what is kept for backward, and what a kernel needs only while it runs.
+
+A fused kernel keeps query, key, value, output and one float32 log-sum-exp per head and token; the scores are never
+stored. Backward makes the three gradients and float32 room to accumulate them (aten/native/transformers/cuda).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Names known to transformers; one with "flash" in it is taken for a kernel to download.
+VARLEN = "lora_explorer_varlen"
+BLOCKWISE = "lora_explorer_blockwise"
+
+FLASH_TILE_TOKENS = 128
+EFFICIENT_TILE_TOKENS = 32
+LARGEST_FLASH_HEAD = 256
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
+class FlashAttention(torch.autograd.Function):
+    """query: (batch, heads, tokens, width); key, value: (batch, key heads, tokens, width), key heads dividing heads."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        batch, heads, tokens, _ = query.shape
+        output = query.new_empty(batch, tokens, heads, value.shape[-1]).transpose(1, 2)
+        log_sum = query.new_empty(batch, heads, tokens, dtype=torch.float32)
+        ctx.save_for_backward(query, key, value, output, log_sum)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        query, key, value, _, _ = ctx.saved_tensors
+        batch, heads, tokens, width = query.shape
+        rounded = _round_up(tokens, FLASH_TILE_TOKENS)
+        d_query, d_key, d_value = _like_tokens_first(query), _like_tokens_first(key), _like_tokens_first(value)
+        softmax_sum = query.new_empty(batch, heads, rounded, dtype=torch.float32)
+        d_query_sum = query.new_empty(batch, heads, rounded, _round_up(width, 32), dtype=torch.float32)
+        if key.shape[1] != heads:
+            # Gradients of shared keys and values are made for every head, then summed over each group.
+            per_head = [query.new_empty(batch, tokens, heads, width) for _ in (key, value)]
+            del per_head
+        del softmax_sum, d_query_sum
+        return d_query, d_key, d_value
+
+
+class EfficientAttention(torch.autograd.Function):
+    """The memory-efficient kernel: any float type, a bias, value heads of their own width.
+
+    query: (batch, heads, tokens, width); key, value: all heads; bias: broadcastable to (batch, heads, tokens, tokens).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+        batch, heads, tokens, _ = query.shape
+        output = query.new_empty(batch, tokens, heads, value.shape[-1]).transpose(1, 2)
+        log_sum = query.new_empty(batch, heads, _round_up(tokens, EFFICIENT_TILE_TOKENS), dtype=torch.float32)
+        ctx.save_for_backward(query, key, value, bias, output, log_sum)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        query, key, value, _, _, _ = ctx.saved_tensors
+        batch, heads, tokens, _ = query.shape
+        d_query, d_key, d_value = _like_tokens_first(query), _like_tokens_first(key), _like_tokens_first(value)
+        delta = query.new_empty(batch, heads, tokens, dtype=torch.float32)
+        workspace = None
+        if query.dtype is not torch.float32:
+            # Half gradients of the query are accumulated in float32.
+            workspace = query.new_empty(batch, heads, _round_up(tokens, 64), query.shape[-1], dtype=torch.float32)
+        del delta, workspace
+        return d_query, d_key, d_value, None
+
+
+def fused_attention(  # noqa: PLR0913 - torch's own signature
+    has_flash: bool,  # noqa: FBT001
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,  # noqa: FBT001
+    scale: float | None = None,
+    enable_gqa: bool = False,  # noqa: FBT001
+) -> Tensor:
+    """`torch.nn.functional.scaled_dot_product_attention` with the allocations of the kernel that CUDA chooses.
+
+    has_flash: the device runs FlashAttention-2 kernels (compute capability 8.0 and later).
+    """
+    width = query.shape[-1]
+    flash = has_flash and attn_mask is None and query.dtype in (torch.float16, torch.bfloat16)
+    if flash and width == key.shape[-1] == value.shape[-1] <= LARGEST_FLASH_HEAD and query.dim() == 4:
+        return _flash(query, key, value)
+    heads = query.shape[-3]
+    if key.shape[-3] != heads:
+        key, value = (_repeated(tensor, heads) for tensor in (key, value))
+    if attn_mask is not None and attn_mask.dtype is torch.bool:
+        # A boolean mask is turned into an additive one in the query's type.
+        attn_mask = torch.empty_like(attn_mask, dtype=query.dtype)
+    return _efficient(query, key, value, attn_mask)
+
+
+def varlen_attention(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **_: Any
+) -> tuple[Tensor, None]:
+    """FlashAttention-2 as transformers calls it; returns (batch, tokens, heads, value width)."""
+    padding = key.shape[-1] - value.shape[-1]
+    if padding > 0:
+        # FlashAttention-2 has one width for keys and values: narrower values are padded, the output is cut.
+        output = _flash(query, key, torch.nn.functional.pad(value, [0, padding]))
+        return output.transpose(1, 2)[..., : value.shape[-1]], None
+    return _flash(query, key, value).transpose(1, 2), None
+
+
+def blockwise_attention(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **_: Any
+) -> tuple[Tensor, None]:
+    """FlexAttention, compiled: grouped keys and values are read as they are; output and log-sum-exp are kept."""
+    output = _efficient(query, key, value, None)
+    return output.transpose(1, 2).contiguous(), None
+
+
+def _no_mask(*_: Any, **__: Any) -> None:
+    return None
+
+
+def register() -> None:
+    """Make the functions known to transformers under their own names; doing it twice changes nothing."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+
+    for name, function in ((VARLEN, varlen_attention), (BLOCKWISE, blockwise_attention)):
+        AttentionInterface.register(name, function)
+        AttentionMaskInterface.register(name, _no_mask)
+
+
+def _flash(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    apply: Callable[..., Tensor] = FlashAttention.apply
+    return apply(query, key, value)
+
+
+def _efficient(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    apply: Callable[..., Tensor] = EfficientAttention.apply
+    return apply(query, key, value, bias)
+
+
+def _like_tokens_first(tensor: Tensor) -> Tensor:
+    """An empty tensor of the same shape, laid out (batch, tokens, heads, width) as the kernels do."""
+    return torch.empty_like(tensor.transpose(1, 2), memory_format=torch.contiguous_format).transpose(1, 2)
+
+
+def _repeated(tensor: Tensor, heads: int) -> Tensor:
+    return tensor.repeat_interleave(heads // tensor.shape[-3], -3)

@@ -1,0 +1,30 @@
+"""Mixtures of experts: grouped products, whose sizes do not depend on how tokens are routed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lora_explorer.memory.watch import StorageWatch
+
+# transformers' implementation that sorts tokens by expert and multiplies all groups at once.
+IMPLEMENTATION = "grouped_mm"
+
+
+def grouped_forms() -> dict[Any, Any]:
+    """What stands for the grouped product on meta, whose own kernel takes bfloat16 only."""
+    return {torch.ops.aten._grouped_mm.default: _grouped_product}
+
+
+def _grouped_product(
+    watch: StorageWatch, left: Tensor, right: Tensor, offs: Tensor | None = None, *_: Any, **__: Any
+) -> Tensor:
+    """Tokens by expert x expert weights, or the products of two stacks of tokens, one for each expert."""
+    rows, columns = left.shape[-2], right.shape[-1]
+    if left.dim() == right.dim() == 2 and offs is not None:
+        return left.new_empty(offs.shape[0], rows, columns)
+    if left.dim() == right.dim():
+        return left.new_empty(left.shape[0], rows, columns)
+    return left.new_empty(rows, columns)

@@ -1,0 +1,184 @@
+"""bitsandbytes on the meta device: the real modules, with quantized weights of the right shapes and no values."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from lora_explorer.memory.step import Quantization
+from lora_explorer.memory.watch import StorageWatch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# bitsandbytes.functional.quantize_4bit: the block maxima are themselves quantized in blocks of 256, 8 bits each.
+STATISTICS_BLOCK = 256
+
+
+def quantize(model: PreTrainedModel, quantization: Quantization, compute_dtype: torch.dtype) -> None:
+    """Replace the linear layers that transformers would quantize; the output head stays as it is."""
+    from transformers import BitsAndBytesConfig
+    from transformers.integrations.bitsandbytes import replace_with_bnb_linear
+
+    eight_bit = quantization.kind == "int8"
+    configured: Callable[..., BitsAndBytesConfig] = BitsAndBytesConfig
+    config = configured(
+        load_in_8bit=eight_bit,
+        load_in_4bit=not eight_bit,
+        bnb_4bit_quant_type="nf4" if eight_bit else quantization.kind,
+        bnb_4bit_use_double_quant=quantization.double_quant,
+        bnb_4bit_compute_dtype=compute_dtype,
+    )
+    replace_with_bnb_linear(model, _kept_in_full(model), config)
+    for module in model.modules():
+        _fill(module, quantization, compute_dtype)
+    if quantization.experts:
+        _quantize_experts(model, quantization, compute_dtype)
+    marker = "is_loaded_in_8bit" if eight_bit else "is_loaded_in_4bit"
+    setattr(model, marker, True)
+
+
+def _quantize_experts(model: PreTrainedModel, quantization: Quantization, dtype: torch.dtype) -> None:
+    """Fused expert weights in 4 bits, unpacked whenever they are read, as Axolotl's quantize_moe_experts does."""
+    from bitsandbytes.nn.parametrize import Bnb4bitParametrization, _register_parametrization_hooks
+
+    for module in list(model.modules()):
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            if parameter.dim() >= 3:
+                state = _four_bit_state(parameter.shape, quantization, dtype)
+                packed = nn.Parameter(_packed(parameter.shape), requires_grad=False)
+                # What the packed tensor was made from is read when loading is replayed.
+                packed.quant_state = state  # type: ignore[attr-defined]
+                setattr(module, name, packed)
+                parametrize.register_parametrization(module, name, Bnb4bitParametrization(state), unsafe=True)
+                _register_parametrization_hooks(module, name)
+
+
+def _packed(shape: torch.Size) -> Tensor:
+    """Two values a byte."""
+    return torch.empty(((shape.numel() + 1) // 2, 1), dtype=torch.uint8, device="meta")
+
+
+def _kept_in_full(model: PreTrainedModel) -> list[str]:
+    from transformers.quantizers.base import get_keys_to_not_convert
+
+    return list(get_keys_to_not_convert(model))
+
+
+def _fill(module: nn.Module, quantization: Quantization, compute_dtype: torch.dtype) -> None:
+    import bitsandbytes as bnb
+
+    if isinstance(module, bnb.nn.Linear4bit):
+        shape = torch.Size((module.out_features, module.in_features))
+        state = _four_bit_state(shape, quantization, compute_dtype)
+        module.weight = bnb.nn.Params4bit(
+            _packed(shape),
+            requires_grad=False,
+            quant_state=state,
+            blocksize=quantization.block_params,
+            compress_statistics=quantization.double_quant,
+            quant_type=quantization.kind,
+            module=module,
+            bnb_quantized=True,
+        )
+        module.quant_state = state
+    elif isinstance(module, bnb.nn.Linear8bitLt):
+        weight = torch.empty(module.out_features, module.in_features, dtype=torch.int8, device="meta")
+        module.weight = bnb.nn.Int8Params(weight, requires_grad=False, has_fp16_weights=False)
+        module.weight.CB = weight
+        module.weight.SCB = torch.empty(module.out_features, dtype=torch.float32, device="meta")
+    if isinstance(module, (bnb.nn.Linear4bit, bnb.nn.Linear8bitLt)) and module.bias is not None:
+        bias = torch.empty(module.out_features, dtype=compute_dtype, device="meta")
+        module.bias = nn.Parameter(bias, requires_grad=False)
+
+
+def _four_bit_state(shape: torch.Size, quantization: Quantization, dtype: torch.dtype) -> Any:
+    from bitsandbytes.functional import QuantState
+
+    blocks = -(-shape.numel() // quantization.block_params)
+    code = _meta(16)
+    if not quantization.double_quant:
+        return QuantState(_meta(blocks), shape, code, quantization.block_params, quantization.kind, dtype)
+    statistics = QuantState(
+        absmax=_meta(-(-blocks // STATISTICS_BLOCK)),
+        code=_meta(256),
+        blocksize=STATISTICS_BLOCK,
+        dtype=torch.float32,
+    )
+    absmax = torch.empty(blocks, dtype=torch.uint8, device="meta")
+    return QuantState(
+        absmax=absmax,
+        shape=shape,
+        code=code,
+        blocksize=quantization.block_params,
+        quant_type=quantization.kind,
+        dtype=dtype,
+        offset=_meta(),
+        state2=statistics,
+    )
+
+
+def quantization_tensors(module: nn.Module) -> list[Tensor]:
+    """The tensors of a module that neither its parameters nor its buffers show."""
+    state = getattr(module, "quant_state", None)
+    if state is not None:
+        nested = state.state2
+        held = [state.absmax, state.code, state.offset]
+        return [tensor for tensor in [*held, *((nested.absmax, nested.code) if nested else ())] if tensor is not None]
+    scale = getattr(getattr(module, "weight", None), "SCB", None)
+    return [] if scale is None else [scale]
+
+
+@contextmanager
+def without_cast_warnings() -> Iterator[None]:
+    """bitsandbytes warns in every 8-bit product that it converts its input; in a trace that tells nobody anything."""
+    logger = logging.getLogger("bitsandbytes.autograd._functions")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def eight_bit_forms() -> dict[Any, Callable[..., Any]]:
+    """What stands for bitsandbytes' operators whose results depend on values: a batch without outlier columns."""
+    import bitsandbytes  # noqa: F401 - registers the operators
+
+    operators = torch.ops.bitsandbytes
+    return {
+        operators.int8_vectorwise_quant.default: _vectorwise_quant,
+        operators.int8_mixed_scaled_mm.default: _mixed_scaled_mm,
+    }
+
+
+def _vectorwise_quant(
+    watch: StorageWatch, values: Tensor, threshold: float = 0.0
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    rows = values.numel() // values.shape[-1]
+    quantized = torch.empty_like(values, dtype=torch.int8)
+    statistics = values.new_empty(rows, dtype=torch.float32)
+    if threshold == 0.0:
+        return quantized, statistics, None
+    # Outliers are looked for among all absolute values (bitsandbytes/backends/cuda/ops.py).
+    watch.transient(values.numel() * values.element_size())
+    return quantized, statistics, values.new_empty(0, dtype=torch.int64)
+
+
+def _mixed_scaled_mm(
+    watch: StorageWatch, values: Tensor, quantized: Tensor, weight: Tensor, *_: Any
+) -> tuple[Tensor, Tensor]:
+    output = values.new_empty(*quantized.shape[:-1], weight.shape[0])
+    # The product is made in int32 first (bitsandbytes/backends/cuda/ops.py).
+    watch.transient(output.numel() * torch.int32.itemsize)
+    return output, values.new_empty(0)
+
+
+def _meta(*shape: int) -> Tensor:
+    return torch.empty(shape, dtype=torch.float32, device="meta")

@@ -1,0 +1,69 @@
+"""One training step described: everything about it that moves bytes, and nothing about where it was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lora_explorer.memory.losses import Loss
+
+DType = Literal["bfloat16", "float16", "float32"]
+Attention = Literal["sdpa", "eager", "varlen", "blockwise"]
+Checkpointing = Literal["reentrant", "non-reentrant"]
+Conversions = Literal["axolotl", "trl", "none"]
+Loading = Literal["placed", "moved"]
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How bitsandbytes holds the linear layers of the base model. experts: fused expert weights too."""
+
+    kind: Literal["nf4", "fp4", "int8"]
+    double_quant: bool = True
+    block_params: int = 64
+    experts: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """A training step and the software around it.
+
+    loading: "placed" as transformers does with a device map, "moved" when a model on the host is moved as a whole.
+    dtype: of the loaded base model. autocast: forward runs under torch.autocast in that dtype, as accelerate does.
+    kbit_preparation: PEFT's prepare_model_for_kbit_training. conversions: whose changes of type surround it: Axolotl
+    takes norms, embeddings and gates to float32, and norms and embeddings back if norms_in_dtype; TRL leaves norms of
+    a quantized model in float32 and takes embeddings and head back.
+    attention: None lets transformers choose, as it does when nothing is asked for.
+    flash_kernels: whether the device runs FlashAttention-2 kernels.
+    packed: several documents share a sequence and are kept apart.
+    keeps_outputs: the model's outputs, logits among them, stay alive until the optimizer step is done.
+    outputs_to_float32: accelerate's conversion of all outputs. accumulates: gradients of earlier micro-batches are
+    there when the backward pass starts.
+    """
+
+    micro_batch_size: int
+    sequence_len: int
+    loading: Loading = "placed"
+    dtype: DType = "bfloat16"
+    autocast: bool = True
+    quantization: Quantization | None = None
+    kbit_preparation: bool = False
+    conversions: Conversions = "axolotl"
+    norms_in_dtype: bool = True
+    attention: Attention | None = None
+    flash_kernels: bool = True
+    packed: bool = False
+    loss: Loss = "plain"
+    checkpointing: Checkpointing | None = None
+    inputs_require_grads: bool = True
+    keeps_outputs: bool = False
+    outputs_to_float32: bool = True
+    attention_mask: bool = True
+    optimizer: str = "adamw_torch_fused"
+    clips_gradients: bool = True
+    accumulates: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of one micro-batch."""
+        return self.micro_batch_size * self.sequence_len

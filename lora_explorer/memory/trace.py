@@ -1,0 +1,63 @@
+"""What a watched training step leaves behind: storages, their births and deaths in order, and where each happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+Category = Literal[
+    "base weights",
+    "quantization state",
+    "adapter",
+    "saved copies",
+    "gradients",
+    "optimizer states",
+    "saved activations",
+    "logits and loss",
+    "temporaries",
+    "workspaces",
+]
+Phase = Literal["load", "forward", "backward", "optimizer"]
+Place = Literal["embedding", "layer", "head"]
+
+
+class Segment(NamedTuple):
+    """A stretch of the step: which phase, which part of the model, and which layer of the full model."""
+
+    phase: Phase
+    place: Place
+    layer: int | None = None
+
+
+class Resident(NamedTuple):
+    """A storage that is there before the step begins.
+
+    layer: its layer, None outside the repeated layers. arrives_bytes: size of the checkpoint's tensor that it is made
+    from while loading; 0 when it is not made from one. quantized: made beside that tensor, which is then let go at
+    once; other tensors whose type changes are converted after all of them have arrived.
+    """
+
+    size_bytes: int
+    category: Category
+    layer: int | None
+    path: str
+    arrives_bytes: int = 0
+    quantized: bool = False
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Births and deaths of one forward and backward pass.
+
+    sizes_bytes, categories: one entry per storage, numbered in order of birth.
+    events: `i` is the birth of storage i, `~i` its death. Storages without a death outlive the backward pass.
+    marks: (position in events, segment that begins there), in order.
+    finish: storages that are let go after the optimizer step, other than gradients.
+    """
+
+    sizes_bytes: Sequence[int]
+    categories: Sequence[Category]
+    events: Sequence[int]
+    marks: Sequence[tuple[int, Segment]]
+    finish: Sequence[int] = ()

@@ -1,0 +1,98 @@
+"""Where the memory goes at the peak: one stacked bar against what the card can hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, get_args
+
+from lora_explorer.memory.trace import Category
+from lora_explorer.report import words
+from lora_explorer.report.html import Html, join, tag
+
+if TYPE_CHECKING:
+    from lora_explorer.memory import Card, CardFit, MemoryEstimate
+
+
+_SHOWN_CARDS = 8
+_ALWAYS_LISTED = get_args(Category)
+
+
+def memory_bar(estimate: MemoryEstimate, card: Card) -> Html:
+    """The parts of the peak in order, each as wide as its share, and the card's usable line."""
+    room = next(fit for fit in estimate.fits if fit.gpu == card.name)
+    parts = _parts(estimate)
+    full_bytes = max(room.capacity_bytes, sum(parts.values()))
+    pieces = (_piece(name, size, full_bytes) for name, size in parts.items() if size)
+    line = tag("span", class_="memory-line", style=f"left:{100 * room.capacity_bytes / full_bytes:.2f}%")
+    bar = tag("div", *pieces, line, class_="memory-bar", role="img", aria_label=_described(parts))
+    axis = _axis(full_bytes, room.capacity_bytes)
+    legend = tag("ul", *(_entry(*part) for part in parts.items()), class_="memory-legend")
+    return join(bar, axis, legend, _assumptions(estimate))
+
+
+def card_chips(estimate: MemoryEstimate) -> Html:
+    """The smallest cards that hold the run and the largest that do not; all others are one click away."""
+    by_size = sorted(estimate.fits, key=lambda fit: fit.capacity_bytes)
+    fitting, small = [fit for fit in by_size if fit.fits], [fit for fit in by_size if not fit.fits][::-1]
+    near = (*fitting[:_SHOWN_CARDS], *small[:_SHOWN_CARDS])
+    far = (*fitting[_SHOWN_CARDS:], *small[_SHOWN_CARDS:])
+    rest = tag("details", tag("summary", f"{len(far)} more cards"), _chips(far), class_="more-cards") if far else None
+    return join(_chips(near), rest)
+
+
+def _chips(fits: Iterable[CardFit]) -> Html:
+    return tag("ul", *(_chip(fit.gpu, fit.headroom_bytes, fits=fit.fits) for fit in fits), class_="chips")
+
+
+def _parts(estimate: MemoryEstimate) -> dict[str, int]:
+    """The allocated parts, then what the allocator and CUDA hold beside them.
+
+    A part that is empty now stays in its place, so that nothing moves while a slider does.
+    """
+    between = estimate.peak_reserved_bytes - estimate.peak_allocated_bytes
+    context = estimate.process_bytes - estimate.peak_reserved_bytes
+    beside = {"reserved but unused": between, "CUDA context": context}
+    return dict.fromkeys(_ALWAYS_LISTED, 0) | dict(estimate.parts) | beside
+
+
+def _piece(name: str, size: int, full_bytes: int) -> Html:
+    title = f"{name}: {words.gib(size, 2)} GiB"
+    return tag("span", class_=f"piece {_class_of(name)}", style=f"width:{100 * size / full_bytes:.3f}%", title=title)
+
+
+def _entry(name: str, size: int) -> Html:
+    swatch = tag("i", class_=f"swatch {_class_of(name)}", aria_hidden="true")
+    return tag(
+        "li",
+        swatch,
+        tag("span", name[:1].upper() + name[1:]),
+        tag("b", words.gib(size, 2)),
+        class_=None if size else "empty",
+    )
+
+
+def _class_of(name: str) -> str:
+    """The style sheet gives each part its colour; one it does not know is grey."""
+    return f"part part-{re.sub('[^a-z]+', '-', name.lower())}"
+
+
+def _axis(full_bytes: int, capacity_bytes: int) -> Html:
+    ends = (tag("span", "0"), tag("span", f"{words.gib(capacity_bytes)} GiB usable"))
+    return tag("div", *ends, class_="memory-axis", style=f"width:{100 * capacity_bytes / full_bytes:.2f}%")
+
+
+def _described(parts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {words.gib(size, 2)} GiB" for name, size in parts.items() if size)
+
+
+def _assumptions(estimate: MemoryEstimate) -> Html:
+    sentences = (tag("li", sentence) for sentence in estimate.assumptions)
+    return tag("details", tag("summary", "What this assumes"), tag("ul", *sentences), class_="assumptions")
+
+
+def _chip(name: str, headroom_bytes: int, *, fits: bool) -> Html:
+    spare = words.gib(abs(headroom_bytes))
+    text = name if fits else f"{name} · −{spare}"
+    title = f"{spare} GiB to spare" if fits else f"{spare} GiB short"
+    return tag("li", text, class_="chip good" if fits else "chip bad", title=title)

@@ -1,0 +1,88 @@
+"""Rules about what is adapted, and about the regexes that say it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from lora_explorer.findings import Finding
+from lora_explorer.settings.recipe import Recipe
+from lora_explorer.settings.rules.rule import Rule, adapted
+
+REGEX_SIGNS = frozenset("\\*+?[](){}|^$")
+
+TARGET_RULES: tuple[Rule, ...] = (
+    Rule(
+        "lora_target_modules",
+        "error",
+        lambda recipe: (
+            adapted(recipe)
+            and not (recipe.lora_target_linear or recipe.lora_target_modules or recipe.target_parameter_names)
+        ),
+        "Nothing is adapted yet: set lora_target_linear, lora_target_modules or lora_target_parameters.",
+        "lora_target_linear: true",
+    ),
+    Rule(
+        "lora_target_parameters",
+        "error",
+        lambda recipe: isinstance(recipe.lora_target_parameters, str),
+        "lora_target_parameters must be a list: Axolotl accepts the text, PEFT then refuses it.",
+        "[{lora_target_parameters}]",
+    ),
+    Rule(
+        "peft_layers_to_transform",
+        "error",
+        lambda recipe: (
+            isinstance(recipe.lora_target_modules, str)
+            and bool(recipe.peft_layers_to_transform)
+            and not recipe.lora_target_linear
+        ),
+        "peft_layers_to_transform does not go with a single string as lora_target_modules; give a list of names.",
+    ),
+    Rule(
+        "peft_layers_pattern",
+        "error",
+        lambda recipe: bool(recipe.peft_layers_pattern) and not recipe.peft_layers_to_transform,
+        "peft_layers_pattern needs peft_layers_to_transform.",
+    ),
+    Rule(
+        "lora_target_modules",
+        "warning",
+        lambda recipe: recipe.lora_target_linear and isinstance(recipe.lora_target_modules, str),
+        "Beside lora_target_linear a string in lora_target_modules counts as one more name, and matches nothing.",
+    ),
+)
+
+
+def regex_findings(recipe: Recipe) -> Iterator[Finding]:
+    """Regexes that do not compile, and regexes where only names are compared."""
+    yield from _broken_regexes(recipe)
+    yield from _regexes_in_a_list(recipe)
+
+
+def _broken_regexes(recipe: Recipe) -> Iterator[Finding]:
+    """PEFT compiles a string target and every pattern key; Axolotl compiles every list item."""
+    for name in ("lora_target_modules", "lora_rank_pattern", "lora_alpha_pattern"):
+        value = getattr(recipe, name) or ()
+        for text in (value,) if isinstance(value, str) else value:
+            problem = _regex_problem(text)
+            if problem:
+                yield Finding(name, "error", f"{name}: {text!r} is not a valid regex: {problem}.")
+
+
+def _regex_problem(text: str) -> str | None:
+    try:
+        re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        return str(error)
+    return None
+
+
+def _regexes_in_a_list(recipe: Recipe) -> Iterator[Finding]:
+    listed = recipe.lora_target_modules
+    for text in listed if isinstance(listed, tuple) else ():
+        if REGEX_SIGNS & set(text):
+            message = (
+                f"lora_target_modules: {text!r} is in a list, where PEFT compares it as a name and not as a regex."
+            )
+            yield Finding("lora_target_modules", "warning", message, f"lora_target_modules: {text}")

@@ -1,0 +1,162 @@
+"""The training run: how many tokens a step sees, how long, and how the weights are moved."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from lora_explorer.settings.declaration import Control, Group, Settings, has_adapter, setting
+from lora_explorer.settings.values import Number, WholeNumber
+
+_AXOLOTL = "Axolotl 0.21, configuration schema"
+_TRAINER = "transformers, TrainingArguments"
+
+# transformers' OptimizerNames that run on one GPU, then the names Axolotl adds.
+OPTIMIZERS = (
+    "adamw_torch_fused",
+    "adamw_torch",
+    "adamw_bnb_8bit",
+    "adamw_8bit",
+    "paged_adamw_8bit",
+    "paged_adamw_32bit",
+    "adamw_torch_8bit",
+    "adamw_torch_4bit",
+    "ademamix",
+    "ademamix_8bit",
+    "lion_32bit",
+    "lion_8bit",
+    "paged_lion_32bit",
+    "paged_lion_8bit",
+    "adafactor",
+    "sgd",
+    "adagrad",
+    "rmsprop",
+    "muon",
+    "muon_8bit",
+    "optimi_adamw",
+    "ao_adamw_8bit",
+    "ao_adamw_4bit",
+    "ao_adamw_fp8",
+    "adopt_adamw",
+    "adamc",
+    "came_pytorch",
+    "dion",
+    "sinkgd",
+    "polora",
+    "flash_adamw",
+    "flash_lion",
+)
+LR_SCHEDULERS = (
+    "cosine",
+    "linear",
+    "constant",
+    "constant_with_warmup",
+    "cosine_with_restarts",
+    "polynomial",
+    "inverse_sqrt",
+    "cosine_with_min_lr",
+    "warmup_stable_decay",
+    "one_cycle",
+    "rex",
+)
+
+
+class TrainingSettings(Settings):
+    group: ClassVar[Group] = Group.TRAINING
+
+    sequence_len: Annotated[WholeNumber, Field(ge=1, le=4_194_304), Control("slider", 128, 32768, 128)] = setting(
+        512,
+        label="Sequence length",
+        help="Tokens in one row. Activations, and the logits above all, grow in proportion to it.",
+        explanation="Longer rows are cut. With sample packing every row is filled to exactly this length.",
+        source=_AXOLOTL,
+        more=False,
+    )
+    micro_batch_size: Annotated[WholeNumber, Field(ge=1, le=4096), Control("slider", 1, 64, 1)] = setting(
+        1,
+        label="Micro batch size",
+        help="Rows that go through the model at once. Activations grow in proportion to it.",
+        source=_AXOLOTL,
+        more=False,
+    )
+    gradient_accumulation_steps: Annotated[WholeNumber, Field(ge=1, le=65536), Control("slider", 1, 64, 1)] = setting(
+        1,
+        label="Gradient accumulation",
+        help="Micro batches added up before the weights move: a larger batch at no memory but the kept gradients.",
+        source=_AXOLOTL,
+        more=False,
+    )
+    learning_rate: Annotated[Number | None, Field(gt=0, le=10), Control("number", step=0.00001)] = setting(
+        None,
+        label="Learning rate",
+        help="Peak size of a step; LoRA usually wants about ten times that of full fine-tuning. Axolotl requires it.",
+        source=_TRAINER,
+        more=False,
+    )
+    optimizer: Annotated[str, Control("choice", choices=OPTIMIZERS, accepts_other=True)] = setting(
+        "adamw_torch_fused",
+        label="Optimizer",
+        help="How the weights move. AdamW keeps 8 bytes of states for a trainable parameter, its 8-bit form about 2.",
+        source=_AXOLOTL,
+        more=False,
+    )
+    sample_packing: Annotated[bool, Control("checkbox")] = setting(
+        False,
+        label="Sample packing",
+        help="Fills each row with several samples up to the sequence length, so that no token is padding.",
+        source=_AXOLOTL,
+    )
+    pad_to_sequence_len: Annotated[bool | None, Control("choice", choices=("true", "false"))] = setting(
+        None,
+        label="Pad to the sequence length",
+        help="Gives every step the same shape, which keeps the allocator's memory in one piece.",
+        source=_AXOLOTL,
+    )
+    num_epochs: Annotated[Number, Field(gt=0, le=10_000), Control("number", step=1)] = setting(
+        1.0, label="Epochs", help="Passes over the data set; the most steps below end the run earlier.", source=_TRAINER
+    )
+    max_steps: Annotated[WholeNumber | None, Field(ge=-1), Control("number", step=1)] = setting(
+        None, label="Most steps", help="Ends the run after this many steps, whatever the epochs say.", source=_TRAINER
+    )
+    lr_scheduler: Annotated[str, Control("choice", choices=LR_SCHEDULERS, accepts_other=True)] = setting(
+        "cosine",
+        label="Learning rate schedule",
+        help="How the learning rate falls after the warm-up. No effect on count or memory.",
+        source=_TRAINER,
+    )
+    warmup_steps: Annotated[WholeNumber | None, Field(ge=0), Control("number", step=1)] = setting(
+        None,
+        label="Warm-up steps",
+        help="Steps in which the learning rate rises to its peak; excludes the warm-up ratio.",
+        source=_AXOLOTL,
+    )
+    warmup_ratio: Annotated[Number | None, Field(ge=0, le=1), Control("number", step=0.01)] = setting(
+        None,
+        label="Warm-up ratio",
+        help="Share of all steps in which the learning rate rises to its peak; excludes the warm-up steps.",
+        source=_AXOLOTL,
+    )
+    weight_decay: Annotated[Number, Field(ge=0, le=10), Control("number", step=0.01)] = setting(
+        0.0, label="Weight decay", help="Pulls the trained weights towards zero in every step.", source=_TRAINER
+    )
+    max_grad_norm: Annotated[Number | None, Field(ge=0), Control("number", step=0.1)] = setting(
+        None, label="Gradient clipping", help="Scales gradients down when their norm is above this.", source=_TRAINER
+    )
+    loraplus_lr_ratio: Annotated[Number | None, Field(gt=0, le=10_000), Control("number", step=1)] = setting(
+        None,
+        label="LoRA+ ratio",
+        help="Trains B this many times faster than A; 16 is the paper's advice. Count and memory unchanged.",
+        source="Hayou et al. 2024, LoRA+, arXiv 2402.12354",
+        shown_when=has_adapter,
+    )
+    loraplus_lr_embedding: Annotated[Number, Field(gt=0, le=10), Control("number", step=0.000001)] = setting(
+        1e-6,
+        label="LoRA+ embedding rate",
+        help="Learning rate of adapted embeddings under LoRA+.",
+        source="Hayou et al. 2024, LoRA+, arXiv 2402.12354",
+        shown_when=lambda recipe: has_adapter(recipe) and recipe.loraplus_lr_ratio is not None,
+    )
+    seed: Annotated[WholeNumber | None, Field(ge=0, lt=2**32), Control("number", step=1)] = setting(
+        None, label="Seed", help="Makes a run repeatable: data order, dropout, and the start of A.", source=_TRAINER
+    )

@@ -1,0 +1,128 @@
+"""From the draft to what the page shows: one core call each, then the report's words.
+
+Every method takes the draft as the page sent it. A part of the page that has nothing new to say is skipped, so that it
+keeps what it showed before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import gradio as gr
+
+from lora_explorer.base_models import Access, BaseModel
+from lora_explorer.errors import ExplorerError, InvalidSettings, MemoryUnknown
+from lora_explorer.exports.axolotl import export_axolotl
+from lora_explorer.findings import Finding
+from lora_explorer.memory import estimate_memory
+from lora_explorer.report import coverage, headline, heat_map, memory_bar, model_facts, notes
+from lora_explorer.report.html import Html
+from lora_explorer.settings import Recipe, errors_among, find_problems
+from lora_explorer.ui.draft import Draft
+from lora_explorer.ui.pick_list import pick_list
+from lora_explorer.ui.side_notes import side_notes
+
+if TYPE_CHECKING:
+    from lora_explorer.adapters.result import AdapterPlan
+
+Outputs = Any
+"""What a Gradio handler returns: one value for each output."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A draft, read: valid settings and the base model they are for."""
+
+    recipe: Recipe
+    base_model: BaseModel
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """access: what this page's visitors may use."""
+
+    access: Access
+    PICK_LISTS: ClassVar = ("lora_target_modules", "lora_target_parameters", "lora_modules_to_save")
+
+    def count(self, sent: Any) -> Outputs:
+        """Outputs: count tiles, side notes. The live path, so both are small."""
+        try:
+            question = self._read(Draft.from_page(sent))
+            plan = _plan(question)
+        except ExplorerError as error:
+            return gr.skip(), side_notes(error.findings)
+        findings = (*question.findings, *plan.findings)
+        facts = notes.group_facts(question.recipe, plan)
+        return headline.count_tiles(plan), side_notes(findings, question.recipe, facts)
+
+    def memory(self, sent: Any) -> Outputs:
+        """Outputs: memory tiles, memory bar, chips of cards."""
+        draft = Draft.from_page(sent)
+        try:
+            question = self._read(draft)
+            card = draft.held_against()
+            estimate = estimate_memory(question.recipe, question.base_model, card=card)
+        except MemoryUnknown as error:
+            return headline.memory_tiles(None, card, str(error)), notes.complaint(str(error)), Html("")
+        except ExplorerError:
+            return gr.skip(), gr.skip(), gr.skip()
+        tiles = headline.memory_tiles(estimate, card)
+        return tiles, memory_bar.memory_bar(estimate, card), memory_bar.card_chips(estimate)
+
+    def details(self, sent: Any) -> Outputs:
+        """Outputs: line about the base model, heat map, coverage table, bars by kind, then the pick lists."""
+        # Plotly is not needed for the first page.
+        from lora_explorer.report import charts
+
+        try:
+            question = self._read(Draft.from_page(sent))
+            plan = _plan(question)
+        except ExplorerError:
+            return [gr.skip()] * (4 + len(self.PICK_LISTS))
+        return (
+            model_facts.facts_line(question.base_model, plan.base_params),
+            heat_map.heat_map(plan),
+            coverage.coverage_table(plan),
+            charts.params_by_kind(plan),
+            *self._pick_lists(question),
+        )
+
+    def yaml(self, sent: Any) -> Outputs:
+        """Outputs: the YAML of what is on screen, and everything to say about it."""
+        draft = Draft.from_page(sent)
+        try:
+            recipe = draft.recipe
+        except ExplorerError as error:
+            return gr.skip(), notes.findings_list(error.findings)
+        return export_axolotl(recipe, draft.text), notes.findings_list(what_to_say(draft, recipe))
+
+    def _pick_lists(self, question: Question) -> list[Any]:
+        """The widgets of PICK_LISTS, with this model's names and what each would train."""
+        from lora_explorer.adapters import find_candidates
+        from lora_explorer.base_models.skeleton import load_skeleton
+
+        found = find_candidates(question.recipe, load_skeleton(question.base_model))
+        return [gr.update(choices=list(pick_list(name, found))) for name in self.PICK_LISTS]
+
+    def _read(self, draft: Draft) -> Question:
+        recipe = draft.recipe
+        findings = find_problems(recipe)
+        if errors_among(findings):
+            raise InvalidSettings(findings)
+        return Question(recipe, draft.base_model(recipe, self.access), findings)
+
+
+def what_to_say(draft: Draft, recipe: Recipe) -> tuple[Finding, ...]:
+    """Findings about the recipe, and about keys of the file that are no settings here."""
+    about_text = (finding for finding in draft.opened.findings if finding not in find_problems(draft.opened.recipe))
+    return (*find_problems(recipe), *about_text)
+
+
+def _plan(question: Question) -> AdapterPlan:
+    # Torch, transformers and PEFT are loaded by the first count, not by the page.
+    from lora_explorer.adapters import plan_adapter
+    from lora_explorer.base_models.skeleton import load_skeleton
+
+    return plan_adapter(question.recipe, load_skeleton(question.base_model))

@@ -1,0 +1,62 @@
+// Puts the sentences and facts of the side notes where they belong. All of it can be done again at no harm, because
+// sections that open later bring widgets that were not there before.
+const controls = document.getElementById("controls");
+const style = document.head.appendChild(document.createElement("style"));
+
+const slot = (host, selector, element, className, parent) =>
+  host.querySelector(selector) ?? parent.appendChild(Object.assign(document.createElement(element), { className }));
+
+const write = (node, text) => {
+  if (node.textContent !== text) node.textContent = text;
+};
+
+const mark = (host, wrong) => {
+  for (const input of host.querySelectorAll("input, textarea"))
+    if (wrong) input.setAttribute("aria-invalid", "true");
+    else input.removeAttribute("aria-invalid");
+};
+
+const placeSentences = (sentences) => {
+  for (const old of controls.querySelectorAll(".setting > .sentence"))
+    if (!(old.parentElement.id in sentences)) {
+      mark(old.parentElement, false);
+      old.remove();
+    }
+  for (const [key, [severity, text]] of Object.entries(sentences)) {
+    const host = document.getElementById(key);
+    if (!host) continue;
+    const sentence = slot(host, ":scope > .sentence", "p", "sentence", host);
+    write(sentence, text);
+    sentence.dataset.kind = severity;
+    mark(host, severity === "error");
+  }
+};
+
+const placeFacts = (facts) => {
+  for (const [group, [name, text, value]] of Object.entries(facts)) {
+    const button = document.getElementById(group)?.querySelector("button");
+    if (!button) continue;
+    const fact = slot(button, ".group-fact", "span", "group-fact", button);
+    write(fact, text);
+    Object.assign(fact, { id: name }).dataset.value = value;
+  }
+};
+
+const hide = (keys) => {
+  style.textContent = keys.length ? `${keys.map((key) => `[id="${key}"]`)} { display: none !important; }` : "";
+};
+
+const place = () => {
+  const { sentences, facts, hidden } = element.querySelector(".side-notes").dataset;
+  if (sentences) placeSentences(JSON.parse(sentences));
+  if (facts) placeFacts(JSON.parse(facts));
+  if (hidden) hide(JSON.parse(hidden));
+};
+
+watch("value", place);
+place();
+// What this script adds itself is no block, so it does not call itself.
+const bringsWidgets = (node) => node.nodeType === 1 && (node.matches(".block") || node.querySelector(".block"));
+new MutationObserver((changes) => {
+  if (changes.some((change) => [...change.addedNodes].some(bringsWidgets))) place();
+}).observe(controls, { childList: true, subtree: true });

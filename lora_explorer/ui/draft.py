@@ -1,0 +1,117 @@
+"""What a visitor works on: the file last opened, and what the widgets changed since.
+
+The page keeps it, not the server: one small value goes up with every question, so a restart, a second tab or another
+server answers the same. It is read like any stranger's input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+from lora_explorer.base_models import Access, BaseModel, base_model_from_config, find_base_model
+from lora_explorer.errors import InvalidSettings
+from lora_explorer.exports.axolotl import Imported, import_axolotl
+from lora_explorer.findings import Finding
+from lora_explorer.memory import Card, find_card
+from lora_explorer.settings import SETTINGS, Recipe, recipe_from
+from lora_explorer.ui.codec import Shown, to_shown, to_value
+
+Shelf = Mapping[str, Shown]
+"""What widgets hold, by the field name of their setting."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """text: the YAML last opened, whose comments and unknown keys come out again. touched: what widgets hold since.
+
+    card: the name of the GPU it is held against. config: the text of an uploaded config.json, used in place of looking
+    the base model up for as long as `config_for` is the base model.
+    """
+
+    text: str
+    touched: Shelf = field(default_factory=dict)
+    card: str = "RTX 4090"
+    config: str = ""
+    config_for: str | None = None
+
+    @classmethod
+    def from_page(cls, value: Any) -> Draft:
+        """The draft as a page sent it; what is not as it should be is left out."""
+        given = value if isinstance(value, Mapping) else {}
+        texts = {name: given[name] for name in ("text", "card", "config", "config_for") if _is_text(given.get(name))}
+        touched = given.get("touched")
+        known = {name: touched[name] for name in touched if name in SETTINGS} if isinstance(touched, Mapping) else {}
+        return cls(**({"text": ""} | texts), touched=known)
+
+    def for_page(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def opened(self) -> Imported:
+        """The file as it was opened. Raises UnreadableYaml, InvalidSettings."""
+        return open_yaml(self.text)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe on screen. Raises InvalidSettings, with one sentence for each setting at fault.
+
+        A widget that still shows what the file said leaves its value exactly as it was written.
+        """
+        recipe = self.opened.recipe
+        untouched = shown_by(recipe)
+        touched = {name: shown for name, shown in self.touched.items() if shown != untouched[name]}
+        if not touched:
+            return recipe
+        given = {name: getattr(recipe, name) for name in recipe.model_fields_set}
+        return recipe_from(given | _values(touched))
+
+    @property
+    def shown(self) -> Shelf:
+        """What every widget holds."""
+        return {**shown_by(self.opened.recipe), **self.touched}
+
+    def base_model(self, recipe: Recipe, access: Access) -> BaseModel:
+        """The base model of the recipe, or the uploaded one. Raises UnknownBaseModel."""
+        if self.config and recipe.base_model == self.config_for:
+            return base_model_from_config(self.config)
+        return find_base_model(recipe.base_model, access)
+
+    def held_against(self) -> Card:
+        """Raises ExplorerError for a card that is not known."""
+        return find_card(self.card)
+
+    def with_text(self, text: str) -> Draft:
+        """Another file opened: nothing is touched yet."""
+        return replace(self, text=text, touched={})
+
+
+@lru_cache(maxsize=64)
+def open_yaml(text: str) -> Imported:
+    """Read an Axolotl YAML. Raises UnreadableYaml, InvalidSettings."""
+    return import_axolotl(text)
+
+
+@lru_cache(maxsize=64)
+def shown_by(recipe: Recipe) -> Shelf:
+    """What the widgets show for a recipe."""
+    return {name: to_shown(setting, getattr(recipe, name)) for name, setting in SETTINGS.items()}
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _values(touched: Shelf) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    findings: list[Finding] = []
+    for name, shown in touched.items():
+        try:
+            values[name] = to_value(SETTINGS[name], shown)
+        except InvalidSettings as error:
+            findings.extend(error.findings)
+    if findings:
+        raise InvalidSettings(tuple(findings))
+    return values

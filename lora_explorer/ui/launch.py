@@ -1,0 +1,39 @@
+"""Serving the page: to yourself, or to strangers."""
+
+from __future__ import annotations
+
+import os
+from threading import Timer
+
+from lora_explorer.ui.layout import ASSETS
+from lora_explorer.ui.page import build_page
+from lora_explorer.ui.theme import page_theme
+from lora_explorer.ui.warm_up import warm_up
+
+LARGEST_UPLOAD = "512kb"
+# The first page is up long before; a visitor who comes earlier starts the loading himself.
+_WARM_UP_AFTER_SECONDS = 4.0
+
+
+def launch_page(host: str | None = "127.0.0.1", port: int | None = 7860, *, public: bool = False) -> None:
+    """Serve until interrupted. host, port: None leaves them to the hosting environment. public: for strangers."""
+    # Blocks takes a switch of its own; the version check at launch reads only the environment.
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    page = build_page(public=public)
+    loading = Timer(_WARM_UP_AFTER_SECONDS, warm_up)
+    loading.daemon = True
+    loading.start()
+    page.launch(
+        server_name=host,
+        server_port=port,
+        theme=page_theme(),
+        css=(ASSETS / "page.css").read_text(encoding="utf-8"),
+        footer_links=["settings"],
+        run_history=False,
+        share=False,
+        show_error=not public,
+        strict_cors=True,
+        enable_monitoring=False,
+        ssr_mode=False,
+        max_file_size=LARGEST_UPLOAD,
+    )

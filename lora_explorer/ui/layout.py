@@ -1,0 +1,142 @@
+"""Where everything stands: header, controls, answers. Nothing is wired here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+from gradio.components import Component
+
+from lora_explorer.memory import Card
+from lora_explorer.report import headline
+from lora_explorer.report.html import Html, tag
+from lora_explorer.settings import Group
+from lora_explorer.ui.controls import Choices, Controls, build_group
+from lora_explorer.ui.draft import Shelf
+
+ASSETS = Path(__file__).parent / "assets"
+LOADING = "Loading PyTorch, transformers and PEFT: a few seconds, once."
+OFFLINE = "Presets, folders and an uploaded config.json work without a network; another Hub id needs one."
+OFFLINE_PUBLIC = "Presets and an uploaded config.json always work; another Hub id is looked up. Folders cannot be read."
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The parts of the page that are written to."""
+
+    counts: gr.HTML
+    memory_tiles: gr.HTML
+    side_notes: gr.HTML
+    memory_bar: gr.HTML
+    chips: gr.HTML
+    heat_map: gr.HTML
+    coverage: gr.HTML
+    kinds: gr.Plot
+
+
+@dataclass(frozen=True)
+class YamlTab:
+    editor: gr.Code
+    findings: gr.HTML
+    upload: gr.UploadButton
+    download: gr.Button
+    copy: gr.Button
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """The line about the base model, and the button that takes a config.json instead."""
+
+    facts: gr.HTML
+    upload: gr.UploadButton
+    complaint: gr.HTML
+
+
+def build_header() -> gr.Button:
+    """The name, and the button that copies the YAML from anywhere."""
+    with gr.Row(elem_id="header"):
+        gr.HTML(tag("h1", "LoRA Explorer"), elem_id="brand", apply_default_css=False)
+        gr.HTML(tag("a", "Settings ↓", href="#controls"), elem_id="jump", apply_default_css=False)
+        return gr.Button("Copy YAML", variant="primary", size="sm", elem_id="copy-yaml", scale=0)
+
+
+def build_controls(shelf: Shelf, choices: Choices, *, public: bool) -> tuple[Controls, ModelFile]:
+    """Every group of settings, and what belongs to the base model beside its setting."""
+    found: list[ModelFile] = []
+    beneath = {"base_model": lambda: found.append(_model_file(public=public))}
+    controls: dict[str, Component] = {}
+    with gr.Column(elem_id="controls", scale=0):
+        for group in Group:
+            controls |= build_group(group, shelf, choices, beneath)
+    return controls, found[0]
+
+
+def _model_file(*, public: bool) -> ModelFile:
+    facts = gr.HTML("", elem_id="model-facts", apply_default_css=False)
+    upload = gr.UploadButton(
+        "Use a config.json", file_types=[".json"], type="binary", size="sm", elem_id="model-config"
+    )
+    complaint = _fragment(Html(""), "model-config-problem")
+    gr.HTML(tag("p", OFFLINE_PUBLIC if public else OFFLINE), elem_classes="quiet", apply_default_css=False)
+    return ModelFile(facts, upload, complaint)
+
+
+def build_tiles(card: Card) -> tuple[gr.HTML, gr.HTML, gr.HTML]:
+    """The headline numbers and the line beneath them, above every tab."""
+    with gr.Row(elem_id="headline"):
+        counts = _fragment(headline.count_tiles(None), "count-tiles")
+        memory = _fragment(headline.memory_tiles(None, card), "memory-tiles")
+    script = (ASSETS / "side_notes.js").read_text(encoding="utf-8")
+    loading = tag("div", tag("p", LOADING, class_="side-line"), class_="side-notes")
+    notes = gr.HTML(loading, elem_id="side-notes", js_on_load=script, apply_default_css=False)
+    return counts, memory, notes
+
+
+def build_charts(
+    cards: Sequence[Card], card: Card, tiles: tuple[gr.HTML, gr.HTML, gr.HTML]
+) -> tuple[Answered, gr.Dropdown]:
+    """The reasons behind the headline, each panel under the question it answers."""
+    with gr.Column(elem_id="panel-memory"):
+        with gr.Row(elem_id="head-memory"):
+            _question("Where does the memory go at the peak?", "GiB · one training step, traced on the meta device")
+            picker = gr.Dropdown(
+                [one.name for one in cards], value=card.name, label="Card", elem_id="card", container=False, scale=0
+            )
+        bar = _fragment(Html(""), "memory-bar")
+    with gr.Row(elem_id="charts"):
+        with gr.Column(elem_id="panel-layers", min_width=0):
+            _question("Which layers train how much?", "stronger: more trainable parameters")
+            heat = _fragment(Html(""), "heat-map")
+        with gr.Column(elem_id="panel-targets", min_width=0):
+            _question("What did each target match?", "")
+            coverage = _fragment(Html(""), "coverage")
+    with gr.Row(elem_id="more-charts"):
+        with gr.Column(elem_id="panel-kinds", min_width=0):
+            _question("Which kinds of module hold the trainable parameters?", "")
+            kinds = gr.Plot(elem_id="params-by-kind", show_label=False, container=False)
+        with gr.Column(elem_id="panel-cards", min_width=0):
+            _question("Which cards run this?", "one card, the same settings")
+            chips = _fragment(Html(""), "cards")
+    return Answered(*tiles, bar, chips, heat, coverage, kinds), picker
+
+
+def build_yaml(text: str) -> tuple[gr.Code, gr.HTML, gr.UploadButton, gr.Button]:
+    """The text both ways: it follows the controls, and the controls follow it."""
+    with gr.Column(elem_id="panel-yaml"):
+        with gr.Row(elem_id="head-yaml"):
+            _question("What does Axolotl get?", "edit or paste: the controls follow; comments and unknown keys stay")
+            upload = gr.UploadButton("Open a file", file_types=[".yml", ".yaml"], type="binary", size="sm", scale=0)
+            download = gr.Button("Download", size="sm", scale=0, elem_id="download-yaml")
+        findings = _fragment(Html(""), "yaml-findings")
+        editor = gr.Code(text, language="yaml", elem_id="yaml", show_label=False, container=False, buttons=[])
+    return editor, findings, upload, download
+
+
+def _question(title: str, quiet: str) -> None:
+    gr.HTML(tag("div", tag("h2", title), tag("span", quiet), class_="panel-title"), apply_default_css=False)
+
+
+def _fragment(content: Html, elem_id: str) -> gr.HTML:
+    return gr.HTML(content, elem_id=elem_id, apply_default_css=False, js_on_load=None)

@@ -1,0 +1,126 @@
+"""The page, wired: what happens when a control is touched, a text is edited, or a file is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+from gradio.events import Dependency
+
+from lora_explorer import presets
+from lora_explorer.base_models import Access, preset_models
+from lora_explorer.memory import cards, find_card
+from lora_explorer.ui import layout, opening
+from lora_explorer.ui.answers import Answers
+from lora_explorer.ui.controls import Choices, Controls
+from lora_explorer.ui.desk import build_desk, tell
+from lora_explorer.ui.draft import Draft
+
+START_RECIPE = "llama-3-8b-lora.yml"
+
+
+@dataclass(frozen=True)
+class Page:
+    """The parts that are wired to each other."""
+
+    answers: Answers
+    desk: gr.HTML
+    controls: Controls
+    model: layout.ModelFile
+    answered: layout.Answered
+    yaml: layout.YamlTab
+
+    @property
+    def live(self) -> dict[str, Any]:
+        """How every question is asked.
+
+        While a slider moves only the last of the waiting questions is still of interest. Nothing waits in a queue, and
+        only one component is told that something is pending: telling each takes longer than the answer. Private hides
+        a handler from the list of endpoints and no more: each one checks its input like any stranger's.
+        """
+        return {
+            "queue": False,
+            "trigger_mode": "always_last",
+            "show_progress": "hidden",
+            "show_progress_on": self.answered.side_notes,
+            "api_visibility": "private",
+        }
+
+
+def build_page(*, public: bool = False) -> gr.Blocks:
+    """The whole page. public: for strangers, who may not name folders of this machine."""
+    blocks = gr.Blocks(title="LoRA Explorer", fill_width=True, analytics_enabled=False)
+    with blocks:
+        page = _build(public=public)
+        _count_after(page, blocks.load)
+        touched = _count_after(page, page.desk.touched)
+        touched.then(page.answers.yaml, page.desk, [page.yaml.editor, page.yaml.findings], **page.live)
+        page.desk.card(page.answers.memory, page.desk, _memory_outputs(page), **page.live)
+        _wire_yaml(page)
+        _wire_model_file(page)
+    return blocks
+
+
+def start_draft() -> Draft:
+    """The recipe that every visit starts with, opened like any other file."""
+    return Draft((presets.folder() / "recipes" / START_RECIPE).read_text(encoding="utf-8"))
+
+
+def _build(*, public: bool) -> Page:
+    start = start_draft()
+    card = find_card(start.card)
+    desk = build_desk(start.for_page())
+    copy = layout.build_header()
+    with gr.Row(elem_id="columns"):
+        controls, model = layout.build_controls(start.shown, _preset_choices(), public=public)
+        with gr.Column(elem_id="answers"):
+            tiles = layout.build_tiles(card)
+            with gr.Tabs(elem_id="tabs"):
+                with gr.Tab("Explore", id="explore"):
+                    answered, picker = layout.build_charts(cards(), card, tiles)
+                with gr.Tab("YAML", id="yaml"):
+                    yaml = layout.YamlTab(*layout.build_yaml(start.text), copy)
+    tell("card", picker)
+    return Page(Answers(Access(folders=not public)), desk, controls, model, answered, yaml)
+
+
+def _preset_choices() -> Choices:
+    return {"base_model": [(preset.label, preset.id) for preset in preset_models()]}
+
+
+def _count_after(page: Page, event: Any) -> Dependency:
+    """The number first; then what takes longer, memory and pictures, each on its own."""
+    answered, answers = page.answered, page.answers
+    details = [page.model.facts, answered.heat_map, answered.coverage, answered.kinds]
+    lists = [page.controls[name] for name in answers.PICK_LISTS]
+    counted: Dependency = event(answers.count, page.desk, [answered.counts, answered.side_notes], **page.live)
+    counted.then(answers.memory, page.desk, _memory_outputs(page), **page.live)
+    counted.then(answers.details, page.desk, [*details, *lists], **page.live)
+    return counted
+
+
+def _memory_outputs(page: Page) -> list[Component]:
+    return [page.answered.memory_tiles, page.answered.memory_bar, page.answered.chips]
+
+
+def _wire_yaml(page: Page) -> None:
+    yaml = page.yaml
+    opened = [page.desk, yaml.findings, *page.controls.values()]
+    edited = yaml.editor.input(opening.open_text, [yaml.editor, page.desk], opened, **page.live)
+    uploaded = yaml.upload.upload(opening.open_upload, [yaml.upload, page.desk], [yaml.editor, *opened], **page.live)
+    for event in (edited, uploaded):
+        _count_after(page, event.success)
+    yaml.copy.click(None, yaml.editor, None, js=_script("copy.js"))
+    yaml.download.click(None, yaml.editor, None, js=_script("download.js"))
+
+
+def _wire_model_file(page: Page) -> None:
+    opened = [page.desk, page.model.complaint]
+    event = page.model.upload.upload(opening.open_config, [page.model.upload, page.desk], opened, **page.live)
+    _count_after(page, event.success)
+
+
+def _script(name: str) -> str:
+    return (layout.ASSETS / name).read_text(encoding="utf-8")

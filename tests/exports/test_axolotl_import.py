@@ -1,0 +1,114 @@
+"""An Axolotl file is read as Axolotl reads it, and what Axolotl would drop is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from lora_explorer.errors import InvalidSettings
+from lora_explorer.exports.axolotl import import_axolotl
+from lora_explorer.exports.axolotl_keys import known_keys
+from lora_explorer.findings import errors_among
+
+DATA = "datasets: [{path: x, type: alpaca}]\n"
+
+
+def warnings_of(text: str) -> dict[str, str]:
+    return {finding.setting: finding.message for finding in import_axolotl(text + DATA).findings}
+
+
+def test_values_become_settings():
+    recipe = import_axolotl("adapter: lora\nlora_r: 8\nlearning_rate: 2e-4\nlora_target_modules: [q_proj]\n").recipe
+    assert (recipe.adapter, recipe.lora_r, recipe.learning_rate) == ("lora", 8, 0.0002)
+    assert recipe.lora_target_modules == ("q_proj",)
+    assert recipe.model_fields_set == {"adapter", "lora_r", "learning_rate", "lora_target_modules"}
+
+
+def test_anchors_and_merge_keys_are_followed():
+    text = "shared: &shared\n  lora_r: 8\n  lora_alpha: &alpha 16\n<<: *shared\nlora_alpha: 32\nseed: *alpha\n"
+    recipe = import_axolotl(text).recipe
+    assert (recipe.lora_r, recipe.lora_alpha, recipe.seed) == (8, 32, 16)
+
+
+@pytest.mark.parametrize(
+    ("block", "bits"),
+    [
+        ("peft:\n  loftq_config:\n    loftq_bits: 8\n", 8),
+        ("peft:\n  loftq_config: {}\n", 4),
+        ("peft:\n  loftq_config:\n", None),
+        ("peft:\n", None),
+    ],
+)
+def test_any_loftq_block_turns_loftq_on(block: str, bits: int | None):
+    assert import_axolotl(block).recipe.loftq_bits == bits
+
+
+@pytest.mark.parametrize(
+    ("block", "place"), [("peft: 4\n", "peft"), ("peft: {loftq_config: [4]}\n", "peft.loftq_config")]
+)
+def test_a_block_that_is_none_is_told(block: str, place: str):
+    with pytest.raises(InvalidSettings) as caught:
+        import_axolotl(block)
+    assert [finding.setting for finding in caught.value.findings] == [place]
+
+
+def test_values_at_fault_are_told_together_with_dropped_keys():
+    with pytest.raises(InvalidSettings) as caught:
+        import_axolotl(DATA + "lora_r: 0\nlora_dropout: 7\nlora_rank: 8\n")
+    assert [finding.setting for finding in caught.value.findings] == ["lora_r", "lora_dropout", "lora_rank"]
+    assert [finding.severity for finding in caught.value.findings] == ["error", "error", "warning"]
+
+
+def test_an_unknown_key_is_told_with_the_nearest_known_one():
+    (finding,) = import_axolotl(DATA + "lora_alhpa: 16\n").findings
+    assert (finding.setting, finding.severity, finding.suggestion) == ("lora_alhpa", "warning", "lora_alpha")
+    assert "silently drops" in finding.message
+
+
+def test_a_key_like_no_other_is_told_without_a_guess():
+    (finding,) = import_axolotl(DATA + "zzz_qqq_xyz: 1\n").findings
+    assert finding.suggestion is None
+
+
+@pytest.mark.parametrize("key", ["lora_exclude_modules", "lora_bias", "lora_rank", "relora_steps", "lora_out_dir"])
+def test_a_known_trap_is_told_with_its_reason(key: str):
+    assert key not in known_keys().names
+    message = warnings_of(f"{key}: 1\n")[key]
+    assert message.startswith(f"Axolotl silently drops {key}: ")
+
+
+def test_keys_that_axolotl_knows_are_left_alone():
+    text = "datasets:\n  - path: x\n    type: alpaca\nwandb_project: p\nmodel_type: LlamaForCausalLM\nrl: dpo\n"
+    assert import_axolotl(text).findings == ()
+
+
+def test_keys_of_a_plugin_need_the_plugin():
+    text = "liger_rope: true\n"
+    assert "plugins lists axolotl.integrations.liger.LigerPlugin" in warnings_of(text)["liger_rope"]
+    assert warnings_of(text + "plugins: [axolotl.integrations.liger.LigerPlugin]\n") == {}
+
+
+def test_unknown_keys_inside_a_block_are_told():
+    assert set(warnings_of("peft: {use_dora: true, loftq_config: {loftq_bit: 4}}\n")) == {
+        "peft.use_dora",
+        "peft.loftq_config.loftq_bit",
+    }
+
+
+def test_an_empty_key_is_told_where_axolotl_needs_its_value():
+    imported = import_axolotl(DATA + "sequence_len:\noptimizer:\nlora_model_dir:\nlora_dropout:\n")
+    assert [finding.setting for finding in errors_among(imported.findings)] == ["sequence_len"]
+    assert {finding.setting for finding in imported.findings} == {"sequence_len", "optimizer"}
+
+
+def test_an_empty_bf16_is_off_and_an_absent_one_is_auto():
+    assert import_axolotl("bf16:\n").recipe.bf16 is False
+    assert import_axolotl("seed: 1\n").recipe.bf16 == "auto"
+
+
+def test_keys_that_are_no_text_are_told():
+    assert set(warnings_of("2: a\nyes: b\n2024-01-01: c\n")) == {"2", "True", "2024-01-01"}
+
+
+def test_a_file_without_data_is_told():
+    (finding,) = import_axolotl("lora_r: 8\n").findings
+    assert (finding.setting, finding.severity) == ("datasets", "warning")

@@ -1,0 +1,30 @@
+"""Cards: found by name, and what their architecture means for a run."""
+
+from __future__ import annotations
+
+import pytest
+
+from lora_explorer.errors import ExplorerError
+from lora_explorer.memory import cards, find_card
+
+
+def test_a_card_is_found_by_its_name_in_any_case() -> None:
+    assert find_card(" t4 ") is next(card for card in cards() if card.name == "T4")
+
+
+def test_an_unknown_card_is_refused_with_the_names_that_are_known() -> None:
+    with pytest.raises(ExplorerError) as refusal:
+        find_card("H9000")
+    assert "T4" in str(refusal.value.findings[0].suggestion)
+
+
+def test_every_card_keeps_room_beside_its_context() -> None:
+    assert all(0 < card.capacity_bytes < card.memory_bytes for card in cards())
+
+
+def test_hopper_and_blackwell_take_larger_workspaces() -> None:
+    assert {card.architecture for card in cards() if card.workspace_bytes > 16 << 20} == {"Hopper", "Blackwell"}
+
+
+def test_cards_before_ampere_run_no_flash_attention_and_no_bfloat16() -> None:
+    assert all(card.flash_attention is card.bf16 for card in cards())

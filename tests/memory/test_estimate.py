@@ -1,0 +1,174 @@
+"""The estimate as the page and the command line see it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lora_explorer.errors import ExplorerError, InvalidSettings, MemoryUnknown
+from lora_explorer.memory import MemoryEstimate, estimate_memory, find_card
+from lora_explorer.memory import estimate as module
+
+from .models import DEEPSEEK, GEMMA_3, GPT_OSS, LLAMA, MIXTRAL, llama_3_8b, model_of, recipe_of
+
+SMALL = model_of(LLAMA)
+
+
+def estimated(**settings: Any) -> MemoryEstimate:
+    return estimate_memory(recipe_of(**settings), SMALL)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"adapter": "qlora", "load_in_4bit": True},
+        {"load_in_8bit": True},
+        {"adapter": None, "lora_target_linear": None, "lora_r": None, "lora_alpha": None},
+        {"gradient_checkpointing": True, "optimizer": "adamw_torch"},
+        {"attn_implementation": "flash_attention_2", "sample_packing": True, "micro_batch_size": 2},
+        {"sample_packing": True, "micro_batch_size": 2},
+        {"attn_implementation": "flex_attention"},
+        {"attn_implementation": "eager"},
+        {"lora_modules_to_save": ["lm_head", "embed_tokens"]},
+        {"peft_use_dora": True},
+        {"peft_layers_to_transform": [1, 3], "lora_rank_pattern": {"q_proj": 4}},
+        {"gradient_accumulation_steps": 4},
+        {"bf16": False, "fp16": True},
+        {"bf16": False},
+    ],
+    ids=str,
+)
+def test_the_parts_add_up_to_the_peak_and_the_peak_is_the_highest_phase(settings: dict[str, Any]) -> None:
+    estimate = estimated(**settings)
+    assert sum(size for _, size in estimate.parts) == estimate.peak_allocated_bytes
+    assert all(size > 0 for _, size in estimate.parts)
+    phases = {
+        "forward": estimate.peak_forward_bytes,
+        "backward": estimate.peak_backward_bytes,
+        "optimizer": estimate.peak_optimizer_bytes,
+    }
+    assert estimate.peak_allocated_bytes >= max(phases.values()) >= estimate.allocated_after_load_bytes
+    assert estimate.peak_phase == "load" or phases[estimate.peak_phase] == estimate.peak_allocated_bytes
+    assert estimate.peak_allocated_bytes <= estimate.peak_reserved_bytes < estimate.process_bytes
+    assert estimate.assumptions
+
+
+@pytest.mark.parametrize("config", [MIXTRAL, GEMMA_3, DEEPSEEK, GPT_OSS], ids=lambda config: config["model_type"])
+def test_architectures_of_every_kind_are_estimated_alike_shallow_and_deep(config: dict[str, Any]) -> None:
+    base_model, recipe = model_of(config), recipe_of(gradient_checkpointing=True)
+    shallow, deep = (estimate_memory(recipe, base_model, full_depth=depth) for depth in (False, True))
+    assert replace(shallow, method="", peak_reserved_bytes=0, process_bytes=0, fits=()) == replace(
+        deep, method="", peak_reserved_bytes=0, process_bytes=0, fits=()
+    )
+    assert shallow.peak_reserved_bytes == pytest.approx(deep.peak_reserved_bytes, rel=1e-3)
+    assert shallow.method != deep.method
+
+
+def test_llama_3_8b_with_lora_holds_what_published_runs_report() -> None:
+    # 2 bytes a base parameter, 12 an adapter parameter, about 17.5 MB: rank 32 on all linear layers.
+    estimate = estimate_memory(recipe_of(lora_r=32, sequence_len=64, gradient_checkpointing=True), llama_3_8b())
+    parts = dict(estimate.parts)
+    resident = parts["base weights"] + parts["adapter"] + parts["optimizer states"] + parts["workspaces"]
+    adapter = 83_886_080
+    assert resident == pytest.approx(2 * 8_030_261_248 + 12 * adapter + 17_500_000, rel=1e-3)
+
+
+def test_a_higher_rank_costs_twelve_bytes_a_parameter_and_its_gradient() -> None:
+    low, high = (dict(estimated(lora_r=rank).parts) for rank in (16, 32))
+    assert high["adapter"] == 2 * low["adapter"]
+    assert high["optimizer states"] == pytest.approx(2 * low["optimizer states"], rel=0.01)
+
+
+def test_an_eight_bit_optimizer_needs_a_quarter_of_the_states() -> None:
+    wide = model_of({**LLAMA, "hidden_size": 1024})
+    full, eight = (
+        dict(estimate_memory(recipe_of(lora_r=64, optimizer=name), wide).parts)["optimizer states"]
+        for name in ("adamw_torch", "adamw_bnb_8bit")
+    )
+    assert eight == pytest.approx(full / 4, rel=0.1)
+
+
+def test_more_tokens_need_more_memory_and_fit_on_no_more_cards() -> None:
+    estimates = [
+        estimate_memory(recipe_of(sequence_len=tokens, gradient_checkpointing=True), llama_3_8b())
+        for tokens in (512, 4096)
+    ]
+    assert estimates[0].peak_allocated_bytes < estimates[1].peak_allocated_bytes
+    fitting = [{fit.gpu for fit in estimate.fits if fit.fits} for estimate in estimates]
+    assert fitting[1] < fitting[0]
+
+
+def test_llama_3_8b_does_not_fit_on_a_t4_but_does_on_an_h100() -> None:
+    fits = {fit.gpu: fit for fit in estimate_memory(recipe_of(), llama_3_8b()).fits}
+    assert not fits["T4"].fits
+    assert fits["T4"].headroom_bytes < 0
+    assert any(fit.fits and fit.headroom_bytes > 0 for name, fit in fits.items() if name.startswith("H100"))
+
+
+def test_a_card_brings_its_own_kernels_workspaces_and_context() -> None:
+    t4, h100 = find_card("T4"), next(find_card(c.name) for c in module.cards() if c.name.startswith("H100"))
+    small, large = (estimate_memory(recipe_of(), SMALL, card=card) for card in (t4, h100))
+    assert dict(large.parts)["workspaces"] == 64 << 20
+    assert small.process_bytes - small.peak_reserved_bytes == t4.context_bytes
+    assert "float16" in small.assumptions[0]
+    assert "bfloat16" in large.assumptions[0]
+
+
+def test_settings_that_move_no_byte_do_not_trace_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = estimated(learning_rate=0.0001)
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("traced again")
+
+    monkeypatch.setattr(module, "trace_run", forbidden)
+    assert estimated(learning_rate=0.001, warmup_steps=5, seed=3) is first
+
+
+def test_estimates_can_be_asked_for_from_several_threads_at_once() -> None:
+    ranks = [3, 5, 7, 9]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda rank: estimated(lora_r=rank, sequence_len=96), ranks))
+    module._estimate.cache_clear()
+    assert together == [estimated(lora_r=rank, sequence_len=96) for rank in ranks]
+
+
+def test_bad_settings_are_refused_at_the_setting_before_anything_is_traced() -> None:
+    with pytest.raises(InvalidSettings) as refusal:
+        estimated(lora_r=0)
+    assert refusal.value.findings[0].setting == "lora_r"
+
+
+def test_targets_that_match_nothing_are_refused_in_a_sentence() -> None:
+    with pytest.raises(ExplorerError):
+        estimated(lora_target_linear=None, lora_target_modules=["c_attn"])
+
+
+def test_experts_in_eight_bits_are_refused_at_their_setting() -> None:
+    targets = {"lora_target_linear": None, "lora_target_modules": ["q_proj"]}
+    with pytest.raises(MemoryUnknown) as refusal:
+        estimated(load_in_8bit=True, quantize_moe_experts=True, **targets)
+    assert refusal.value.findings[0].setting == "quantize_moe_experts"
+
+
+def test_an_optimizer_without_known_states_is_refused_at_its_setting() -> None:
+    with pytest.raises(MemoryUnknown) as refusal:
+        estimated(optimizer="dion")
+    assert refusal.value.findings[0].setting == "optimizer"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"optimizer": "paged_adamw_8bit"}, "paged"),
+        ({"load_in_8bit": True}, "outlier"),
+        ({"gradient_checkpointing": "offload"}, "Offloading"),
+        ({"chunked_cross_entropy": True}, "chunked"),
+        ({"attn_implementation": "eager"}, "eager"),
+    ],
+)
+def test_what_is_taken_for_granted_is_said(settings: dict[str, Any], words: str) -> None:
+    assert any(words in sentence for sentence in estimated(**settings).assumptions)

@@ -1,0 +1,69 @@
+"""The table of GPUs: complete, plausible, and every figure with its origin."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import yaml
+
+from lora_explorer import presets
+
+GPUS: list[dict[str, Any]] = yaml.safe_load((presets.folder() / "gpus.yml").read_text(encoding="utf-8"))
+KEYS = {
+    "name",
+    "memory_bytes",
+    "context_bytes",
+    "bandwidth_gb_per_s",
+    "bf16_tflops",
+    "bf16",
+    "architecture",
+    "source",
+}
+BEFORE_BF16 = {"Pascal", "Volta", "Turing"}
+GIB = 2**30
+each_gpu = pytest.mark.parametrize("gpu", GPUS, ids=lambda gpu: gpu["name"])
+
+
+def test_at_least_forty_gpus_are_there() -> None:
+    assert len(GPUS) >= 40
+
+
+def test_a_name_means_one_gpu_only() -> None:
+    names = Counter(gpu["name"].casefold() for gpu in GPUS)
+    assert [name for name, times in names.items() if times > 1] == []
+
+
+@each_gpu
+def test_a_gpu_has_the_keys_of_the_format_and_says_its_source(gpu: dict[str, Any]) -> None:
+    assert set(gpu) == KEYS
+    assert gpu["source"].strip()
+
+
+@each_gpu
+def test_memory_and_speed_lie_where_real_cards_do(gpu: dict[str, Any]) -> None:
+    assert type(gpu["memory_bytes"]) is int
+    assert 6 * GIB < gpu["memory_bytes"] < 300 * GIB
+    assert type(gpu["context_bytes"]) is int
+    assert GIB // 10 < gpu["context_bytes"] < GIB
+    assert 200 <= gpu["bandwidth_gb_per_s"] <= 10_000
+    assert 15 <= gpu["bf16_tflops"] <= 3_000
+
+
+@each_gpu
+def test_bfloat16_came_with_ampere(gpu: dict[str, Any]) -> None:
+    assert gpu["bf16"] is (gpu["architecture"] not in BEFORE_BF16)
+
+
+@each_gpu
+def test_usable_memory_is_below_the_size_in_the_name(gpu: dict[str, Any]) -> None:
+    """A card sold with 80 GB never hands out 80 GiB; a figure at or above it would be the wrong one."""
+    sizes = [word.removesuffix("GB") for word in gpu["name"].split() if word.endswith("GB")]
+    assert all(gpu["memory_bytes"] <= int(size) * GIB for size in sizes)
+
+
+def test_cards_of_one_architecture_have_one_context_size() -> None:
+    """No card's own context is known well enough to differ from its architecture's."""
+    contexts = {(gpu["architecture"], gpu["context_bytes"]) for gpu in GPUS}
+    assert len(contexts) == len({architecture for architecture, _ in contexts})

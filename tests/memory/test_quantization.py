@@ -1,0 +1,81 @@
+"""Quantized base models hold the bytes that published runs report."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lora_explorer.base_models.skeleton import load_skeleton
+from lora_explorer.memory.estimate import TracedRun, trace_run
+from lora_explorer.memory.layers import whole_stack
+from lora_explorer.memory.prepared_model import prepare
+from lora_explorer.memory.quantization import quantization_tensors
+from lora_explorer.memory.step import Quantization, Step
+
+from .models import LLAMA, MIXTRAL, Lora, llama_3_8b, skeleton_of
+
+LINEAR_PARAMS = 6_979_321_856  # of Llama-3-8B's layers
+OTHER_PARAMS = 8_030_261_248 - LINEAR_PARAMS
+ADAPTER_PARAMS = 13_631_488
+
+
+def loaded(step: Step) -> TracedRun:
+    return trace_run(load_skeleton(llama_3_8b()), step, Lora(r=16))
+
+
+def held_bytes(run: TracedRun, *categories: str) -> int:
+    return sum(resident.size_bytes for resident in run.residents if resident.category in categories)
+
+
+def test_4_bit_with_double_quantization_holds_the_published_bytes() -> None:
+    run = loaded(Step(1, 16, quantization=Quantization("nf4"), kbit_preparation=True))
+    expected = LINEAR_PARAMS * (1 / 2 + 1 / 64 + 4 / 16384) + 2 * OTHER_PARAMS
+    assert held_bytes(run, "base weights", "quantization state") == pytest.approx(expected, rel=1e-4)
+
+
+def test_without_double_quantization_each_block_of_64_has_a_float32_maximum() -> None:
+    single, double = (
+        loaded(Step(1, 16, quantization=Quantization("nf4", double_quant=double))) for double in (False, True)
+    )
+    difference = held_bytes(single, "quantization state") - held_bytes(double, "quantization state")
+    assert difference == pytest.approx(LINEAR_PARAMS / 64 * 3 - LINEAR_PARAMS * 4 / 16384, rel=1e-3)
+
+
+def test_8_bit_holds_one_byte_a_parameter_and_a_scale_a_row() -> None:
+    run = loaded(Step(1, 16, quantization=Quantization("int8"), kbit_preparation=True))
+    expected = LINEAR_PARAMS + 2 * OTHER_PARAMS
+    assert held_bytes(run, "base weights") == pytest.approx(expected, rel=1e-4)
+
+
+def test_lora_holds_two_bytes_a_base_parameter_and_four_an_adapter_parameter() -> None:
+    run = loaded(Step(1, 16))
+    assert held_bytes(run, "base weights") == pytest.approx(2 * (LINEAR_PARAMS + OTHER_PARAMS), rel=1e-6)
+    assert held_bytes(run, "adapter") == 4 * ADAPTER_PARAMS
+
+
+def test_pefts_preparation_leaves_what_is_not_quantized_in_float32() -> None:
+    plain, prepared = (
+        loaded(Step(1, 16, quantization=Quantization("nf4"), kbit_preparation=prepares, conversions="none"))
+        for prepares in (False, True)
+    )
+    assert held_bytes(prepared, "base weights") - held_bytes(plain, "base weights") == 2 * OTHER_PARAMS
+
+
+def test_experts_are_quantized_only_when_asked_for() -> None:
+    step = Step(1, 16, quantization=Quantization("nf4"), kbit_preparation=True)
+    skeleton = skeleton_of({**MIXTRAL, "hidden_size": 256, "intermediate_size": 512})
+    with_experts = replace(step, kbit_preparation=False, quantization=Quantization("nf4", experts=True))
+    left, packed = (held_bytes(trace_run(skeleton, each, Lora()), "base weights") for each in (step, with_experts))
+    expert_params = 7 * 4 * 3 * 256 * 512
+    assert left > 4 * expert_params  # PEFT's preparation turns them to float32
+    assert left - packed == pytest.approx(3.5 * expert_params, rel=0.05)
+
+
+def test_the_output_head_is_not_quantized() -> None:
+    step = Step(1, 16, quantization=Quantization("nf4"))
+    model = prepare(skeleton_of(LLAMA), whole_stack(7), step, Lora())
+    named = dict(model.named_modules())
+    assert named["base_model.model.lm_head"].weight.dtype is torch.bfloat16
+    assert quantization_tensors(named["base_model.model.model.layers.0.mlp.up_proj"])

@@ -1,0 +1,105 @@
+"""Pictures and tables show what the plan says, and nothing a stranger wrote becomes markup."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from lora_explorer.memory import find_card
+from lora_explorer.memory.estimate import CardFit, MemoryEstimate
+from lora_explorer.report import charts, coverage, headline, heat_map, memory_bar
+from lora_explorer.report.html import Html, tag
+from report.plans import PARAMS_OF_KIND, plan_of
+
+EVIL = '<img src=x onerror="alert(1)">'
+GIB = 1 << 30
+
+
+def estimate(card_bytes: int = 24 * GIB, reserved: int = 20 * GIB) -> MemoryEstimate:
+    parts = (("base weights", 15 * GIB), ("adapter", GIB), ("logits and loss", 3 * GIB))
+    card = find_card("RTX 4090")
+    fit = CardFit(card.name, card_bytes, fits=reserved <= card_bytes, headroom_bytes=card_bytes - reserved)
+    total = sum(size for _, size in parts)
+    return MemoryEstimate(
+        total,
+        total,
+        total,
+        total,
+        total,
+        reserved,
+        reserved + GIB,
+        parts,
+        "backward",
+        3,
+        ("It is assumed.",),
+        (fit,),
+        "traced",
+    )
+
+
+def test_text_becomes_markup_only_where_it_was_markup_before() -> None:
+    assert tag("p", EVIL) == "<p>&lt;img src=x onerror=&quot;alert(1)&quot;&gt;</p>"
+    assert tag("p", Html("<b>a</b>"), title='"') == '<p title="&quot;"><b>a</b></p>'
+
+
+@pytest.mark.parametrize("draw", [heat_map.heat_map, coverage.coverage_table])
+def test_a_name_that_is_markup_is_shown_as_text(draw: object) -> None:
+    assert callable(draw)
+    assert "<img" not in draw(plan_of(2, {EVIL: 8}, missed=(EVIL,)))
+
+
+def test_the_heat_map_draws_one_cell_for_each_kind_and_layer() -> None:
+    picture = heat_map.heat_map(plan_of(126))
+    cells = sum(path.count("M") for path in re.findall(r' d="([^"]*)"', picture))
+    assert cells == 126 * len(PARAMS_OF_KIND)
+
+
+def test_equal_layers_share_one_element_so_that_the_heat_map_stays_small() -> None:
+    assert heat_map.heat_map(plan_of(126)).count("<path") == len(PARAMS_OF_KIND)
+
+
+def test_the_coverage_table_has_a_row_for_each_entry_and_names_what_a_missed_one_may_mean() -> None:
+    table = coverage.coverage_table(plan_of(4, missed=("q_porj",)))
+    assert table.count("<tr") == 1 + len(PARAMS_OF_KIND) + 1
+    assert "4 of 4" in table
+    assert "q_porj" in table
+    assert table.count('class="missed"') == 1
+
+
+def test_the_bars_add_up_to_the_trainable_parameters() -> None:
+    plan = plan_of(4)
+    assert sum(charts.params_by_kind(plan).data[0].x) == plan.trainable_params
+
+
+def test_the_tiles_hold_the_exact_integers() -> None:
+    plan = plan_of(4)
+    tiles = headline.count_tiles(plan)
+    assert f'id="trainable-params" data-value="{plan.trainable_params}"' in tiles
+    assert f'id="all-params" data-value="{plan.all_params}"' in tiles
+
+
+def test_pieces_of_the_memory_bar_add_up_to_the_process_and_never_run_over_the_bar() -> None:
+    card = find_card("RTX 4090")
+    for reserved in (19 * GIB, 40 * GIB):
+        made = estimate(reserved=reserved)
+        bar = memory_bar.memory_bar(made, card)
+        widths = [float(width) for width in re.findall(r'class="piece [^"]*" style="width:([\d.]+)%', bar)]
+        share = 100 * made.process_bytes / max(made.process_bytes, made.fits[0].capacity_bytes)
+        assert sum(widths) == pytest.approx(share, abs=0.01)
+
+
+def test_the_memory_bar_lists_the_same_parts_whatever_they_hold() -> None:
+    small, large = estimate(), estimate(reserved=40 * GIB)
+    card = find_card("RTX 4090")
+    names = [
+        re.findall(r"<li[^>]*><i[^>]*></i><span>([^<]*)", memory_bar.memory_bar(made, card)) for made in (small, large)
+    ]
+    assert names[0] == names[1]
+
+
+@pytest.mark.parametrize(("reserved", "fits", "word"), [(20 * GIB, 1, "fits"), (40 * GIB, 0, "too small")])
+def test_the_verdict_says_fits_exactly_when_it_fits(reserved: int, fits: int, word: str) -> None:
+    tiles = headline.memory_tiles(estimate(reserved=reserved), find_card("RTX 4090"))
+    assert f'data-value="{fits}"' in tiles
+    assert f">{word}<" in tiles

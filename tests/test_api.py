@@ -1,0 +1,99 @@
+"""The names a script can rely on, and that importing them costs nothing until they are used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import metadata
+
+import pytest
+
+import lora_explorer
+
+PUBLIC = {
+    "SETTINGS",
+    "Access",
+    "AdapterPlan",
+    "AdapterRefused",
+    "BaseModel",
+    "Card",
+    "ExplorerError",
+    "Finding",
+    "Imported",
+    "InvalidSettings",
+    "MemoryEstimate",
+    "MemoryUnknown",
+    "Recipe",
+    "Setting",
+    "Skeleton",
+    "UnknownBaseModel",
+    "UnreadableYaml",
+    "__version__",
+    "base_model_from_config",
+    "cards",
+    "count_record",
+    "estimate_memory",
+    "estimate_record",
+    "export_axolotl",
+    "find_base_model",
+    "find_card",
+    "find_problems",
+    "finding_records",
+    "import_axolotl",
+    "inject_adapter",
+    "load_skeleton",
+    "plan_adapter",
+    "preset_models",
+    "recipe_from",
+}
+
+
+def test_the_public_names_are_these():
+    assert set(lora_explorer.__all__) == PUBLIC
+    assert set(dir(lora_explorer)) == PUBLIC
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_every_public_name_can_be_had(name: str):
+    assert getattr(lora_explorer, name) is not None
+
+
+def test_another_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no_such_name"):
+        lora_explorer.no_such_name  # noqa: B018 - the access is what is tested
+
+
+def test_every_error_is_an_explorer_error_with_findings():
+    for name in ("InvalidSettings", "UnreadableYaml", "UnknownBaseModel", "AdapterRefused", "MemoryUnknown"):
+        assert issubclass(getattr(lora_explorer, name), lora_explorer.ExplorerError)
+    (finding,) = lora_explorer.UnreadableYaml("No.").findings
+    assert (finding.message, finding.severity) == ("No.", "error")
+
+
+def test_the_version_is_the_one_installed():
+    assert lora_explorer.__version__ == metadata.version("lora-explorer")
+
+
+LIGHT = """
+import sys
+import lora_explorer
+recipe = lora_explorer.import_axolotl("adapter: lora").recipe
+lora_explorer.find_problems(recipe), lora_explorer.export_axolotl(recipe), lora_explorer.preset_models()
+lora_explorer.cards()
+import lora_explorer.cli
+print(sorted({"torch", "transformers", "peft", "gradio", "plotly", "bitsandbytes"} & set(sys.modules)))
+"""
+
+
+def test_reading_checking_and_writing_load_neither_torch_nor_gradio():
+    result = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True, timeout=60)
+    assert result.stdout.strip() == "[]"
+
+
+def test_the_way_from_a_file_to_the_count():
+    text = "base_model: gpt2\nadapter: lora\nlora_r: 8\nlora_alpha: 8\nlora_target_modules: [c_attn]\n"
+    recipe = lora_explorer.import_axolotl(text).recipe
+    skeleton = lora_explorer.load_skeleton(lora_explorer.find_base_model(recipe.base_model))
+    plan = lora_explorer.plan_adapter(recipe, skeleton)
+    # c_attn is (768, 2304) in each of the 12 layers.
+    assert plan.trainable_params == 12 * 8 * (768 + 2304)

@@ -1,0 +1,216 @@
+"""The command line keeps its contract: results on stdout, the rest on stderr, and a status that says whose fault."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from lora_explorer import presets
+from lora_explorer.cli import app
+
+FINE = """\
+base_model: openai-community/gpt2 # small
+adapter: lora
+lora_r: 8
+lora_alpha: 16
+lora_target_modules: [c_attn]
+learning_rate: 0.0002
+sequence_len: 128
+attn_implementation: sdpa
+datasets: [{path: tatsu-lab/alpaca, type: alpaca}]
+my_key: 1
+"""
+TINY_CONFIG = {"model_type": "gpt2", "n_layer": 2, "n_head": 2, "n_embd": 32, "vocab_size": 100, "n_positions": 64}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "run.yml"
+    file.write_text(FINE, encoding="utf-8")
+    return file
+
+
+def run(*arguments: object, stdin: str | bytes | None = None) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+
+
+def answer(*arguments: object, stdin: str | None = None) -> Any:
+    """The one JSON value on stdout."""
+    result = run(*arguments, "--json", stdin=stdin)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.count("\n") == 1
+    return json.loads(result.stdout)
+
+
+def test_count_prints_the_exact_count(config: Path):
+    record = answer("count", config)
+    assert record["trainable_params"] == 12 * 8 * (768 + 2304)
+    assert record["all_params"] == 124_439_808 + record["trainable_params"]
+    assert sum(module["trainable_params"] for module in record["modules"]) == record["trainable_params"]
+    assert record["coverage"][0]["matched"] == 12
+
+
+def test_count_reads_stdin(config: Path):
+    assert answer("count", "-", stdin=FINE) == answer("count", config)
+
+
+def test_count_shows_a_table_to_people(config: Path):
+    result = run("count", config)
+    assert result.exit_code == 0
+    assert "294,912" in result.stdout
+    assert "c_attn" in result.stdout
+
+
+def test_count_takes_a_model_config_in_place_of_the_base_model(config: Path, tmp_path: Path):
+    model_config = tmp_path / "config.json"
+    model_config.write_text(json.dumps(TINY_CONFIG), encoding="utf-8")
+    record = answer("count", config, "--model-config", model_config)
+    assert record["trainable_params"] == 2 * 8 * (32 + 96)
+
+
+def test_a_warning_goes_to_stderr_and_not_between_the_json(config: Path):
+    result = run("count", config, "--json")
+    assert json.loads(result.stdout)
+    assert result.stderr.startswith("warning (my_key): Axolotl does not know my_key")
+
+
+def test_estimate_prints_parts_that_add_up_to_the_peak(config: Path):
+    record = answer("estimate", config)
+    assert sum(record["parts"].values()) == record["peak_allocated_bytes"]
+    assert record["peak_reserved_bytes"] >= record["peak_allocated_bytes"]
+    assert record["process_bytes"] > record["peak_reserved_bytes"]
+    assert len(record["fits"]) > 10
+    assert record["assumptions"]
+    assert record["method"]
+
+
+def test_estimate_can_be_held_against_one_card(config: Path):
+    card = answer("estimate", config)["fits"][0]["gpu"]
+    assert [fit["gpu"] for fit in answer("estimate", config, "--gpu", card.lower())["fits"]] == [card]
+
+
+def test_estimate_shows_tables_to_people(config: Path):
+    result = run("estimate", config)
+    assert result.exit_code == 0
+    assert "Peak reserved" in result.stdout
+
+
+def test_check_finds_what_axolotl_would_drop(config: Path):
+    (finding,) = answer("check", config)["findings"]
+    assert (finding["setting"], finding["severity"]) == ("my_key", "warning")
+
+
+def test_check_of_a_fine_file_says_so():
+    result = run("check", presets.folder() / "recipes" / "gpt2-conv1d.yml")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "Nothing to report" in result.stdout
+
+
+def test_check_looks_into_the_base_model(config: Path):
+    config.write_text(FINE.replace("c_attn", "q_proj"), encoding="utf-8")
+    result = run("check", config, "--json")
+    assert result.exit_code == 1
+    severities = {each["setting"]: each["severity"] for each in json.loads(result.stdout)["findings"]}
+    assert severities == {"my_key": "warning", "lora_target_modules": "error"}
+
+
+def test_check_without_the_base_model_says_what_was_not_checked(config: Path):
+    config.write_text(FINE.replace("openai-community/gpt2", "not a model"), encoding="utf-8")
+    findings = answer("check", config)["findings"]
+    unchecked = [each for each in findings if each["setting"] == "base_model"]
+    assert [each["severity"] for each in unchecked] == ["warning"]
+    assert unchecked[0]["message"].startswith("What depends on the base model was not checked")
+
+
+def test_export_gives_back_the_file_byte_for_byte(config: Path, tmp_path: Path):
+    assert run("export", config, "--to", "axolotl").stdout == FINE
+    written = tmp_path / "out.yml"
+    config.write_bytes(FINE.replace("\n", "\r\n").encode())
+    assert run("export", config, "--to", "axolotl", "--output", written).stdout == ""
+    assert written.read_bytes() == config.read_bytes()
+
+
+def test_compare_puts_every_configuration_in_a_list(config: Path, tmp_path: Path):
+    other = tmp_path / "twice.yml"
+    other.write_text(FINE.replace("lora_r: 8", "lora_r: 16"), encoding="utf-8")
+    first, second = answer("compare", config, other)
+    assert (first["config"], second["config"]) == (str(config), str(other))
+    assert second["trainable_params"] == 2 * first["trainable_params"]
+    assert second["peak_allocated_bytes"] > first["peak_allocated_bytes"]
+    assert run("compare", config, other).exit_code == 0
+
+
+AT_FAULT = [
+    ("lora_r: 8", "lora_r: 0", "lora_r"),
+    ("lora_r: 8", "lora_r: -4", "lora_r"),
+    ("lora_r: 8", "lora_r: 1.5", "lora_r"),
+    ("lora_r: 8", "lora_r:", "lora_r"),
+    ("lora_r: 8", "lora_r: 1000000000", "lora_r"),
+    ("lora_alpha: 16", "lora_alpha: many", "lora_alpha"),
+    ("lora_r: 8", "lora_r: 8\nlora_dropout: 1.0", "lora_dropout"),
+    ("lora_r: 8", "lora_r: 8\nlora_dropout: .nan", "lora_dropout"),
+    ("adapter: lora", "adapter: qlora", "load_in_4bit"),
+    ("adapter: lora", "adapter: lora\nload_in_4bit: true", "load_in_4bit"),
+    ("[c_attn]", "'(c_attn'", "lora_target_modules"),
+    ("[c_attn]", "[no_such_module]", "lora_target_modules"),
+    ("[c_attn]", "[c_attn]\npeft_layers_to_transform: [99]", "peft_layers_to_transform"),
+    ("[c_attn]", ".*c_attn\npeft_layers_to_transform: [1]", "peft_layers_to_transform"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "setting"), AT_FAULT, ids=[new for _, new, _ in AT_FAULT])
+def test_a_configuration_at_fault_gets_a_line_and_status_1(config: Path, old: str, new: str, setting: str):
+    config.write_text(FINE.replace(old, new), encoding="utf-8")
+    result = run("count", config)
+    assert (result.exit_code, result.stdout) == (1, "")
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error")]
+    assert len(errors) == 1
+    assert errors[0].startswith(f"error ({setting}): ")
+
+
+@pytest.mark.parametrize("command", ["count", "estimate", "check", "compare"])
+@pytest.mark.parametrize("text", ["- a list\n", "a: 1\n\tb: 2\n", "a: !!python/none\n", "", b"\xff\xfe\x00"])
+def test_unreadable_yaml_is_one_json_object_and_status_1(command: str, text: str | bytes):
+    result = run(command, "-", "--json", stdin=text)
+    assert result.exit_code == 1
+    assert len(json.loads(result.stdout)["findings"]) == 1
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["count"],
+        ["count", "no-such-file.yml"],
+        ["count", "."],
+        ["export", "CONFIG"],
+        ["export", "CONFIG", "--to", "abacus"],
+        ["export", "CONFIG", "--to", "axolotl", "--output", "no/such/folder/out.yml"],
+        ["estimate", "CONFIG", "--gpu", "abacus"],
+        ["estimate", "CONFIG", "--n-gpus", "0"],
+        ["count", "CONFIG", "--model-config", "no-such-file.json"],
+        ["abacus"],
+    ],
+)
+def test_a_wrong_call_has_status_2(config: Path, arguments: list[str]):
+    result = run(*(config if argument == "CONFIG" else argument for argument in arguments))
+    assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_the_version_is_printed():
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, "0.1.0\n")
+
+
+def test_the_process_prints_json_and_no_chatter(config: Path):
+    command = [sys.executable, "-m", "lora_explorer.cli", "estimate", str(config), "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0
+    assert json.loads(result.stdout)["peak_allocated_bytes"] > 0
+    assert [line.partition(":")[0] for line in result.stderr.splitlines()] == ["warning (my_key)"]

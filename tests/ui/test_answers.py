@@ -1,0 +1,113 @@
+"""Answers to what the page sends: something new, or what was there before."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from lora_explorer.base_models import Access
+from lora_explorer.ui import opening
+from lora_explorer.ui.answers import Answers
+from lora_explorer.ui.draft import Draft
+from lora_explorer.ui.page import start_draft
+
+ANSWERS = Answers(Access(hub=False, folders=False))
+SKIPPED = gr.skip()
+
+
+def sent(**touched: Any) -> dict[str, Any]:
+    return replace(start_draft(), touched=touched).for_page()
+
+
+def trainable_params(tiles: str) -> int:
+    found = re.search(r'id="trainable-params" data-value="(\d+)"', tiles)
+    assert found
+    return int(found[1])
+
+
+def sentences(side_notes: str) -> dict[str, list[str]]:
+    found = re.search(r'data-sentences="([^"]*)"', side_notes)
+    assert found
+    return dict(json.loads(found[1].replace("&quot;", '"').replace("&#x27;", "'")))
+
+
+def test_the_start_recipe_trains_what_the_widely_copied_recipe_trains() -> None:
+    tiles, _ = ANSWERS.count(sent())
+    assert trainable_params(tiles) == 83_886_080
+
+
+def test_twice_the_rank_trains_twice_the_parameters() -> None:
+    once, _ = ANSWERS.count(sent(lora_r=24))
+    twice, _ = ANSWERS.count(sent(lora_r=48))
+    assert trainable_params(twice) == 2 * trainable_params(once)
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("lora_r", 0),
+        ("lora_r", -4),
+        ("lora_r", 1.5),
+        ("lora_r", None),
+        ("lora_r", 10**9),
+        ("lora_dropout", 1.0),
+        ("lora_dropout", 7),
+        ("lora_alpha", "text"),
+        ("base_model", "nobody/unknown"),
+        ("base_model", "/etc"),
+        ("peft_layers_to_transform", ["99"]),
+        ("lora_target_modules", ["regex: .*(q_proj"]),
+    ],
+)
+def test_a_bad_value_keeps_every_number_and_is_told_at_its_setting_alone(key: str, shown: Any) -> None:
+    touched = {key: shown}
+    if key == "lora_target_modules":
+        touched["lora_target_linear"] = False
+    tiles, side_notes = ANSWERS.count(sent(**touched))
+    assert tiles == SKIPPED
+    assert list(sentences(side_notes)) == [key]
+    assert ANSWERS.memory(sent(**touched)) == (SKIPPED, SKIPPED, SKIPPED)
+    assert set(map(repr, ANSWERS.details(sent(**touched)))) == {repr(SKIPPED)}
+
+
+def test_text_that_cannot_be_read_changes_nothing_but_the_findings() -> None:
+    draft, findings, *widgets = opening.open_text("- a list", sent())
+    assert draft == SKIPPED
+    assert 'class="error"' in findings
+    assert set(map(repr, widgets)) == {repr(SKIPPED)}
+
+
+def test_opening_a_text_moves_only_the_widgets_that_it_changes() -> None:
+    start = start_draft()
+    text = start.text.replace("lora_r: 32", "lora_r: 8")
+    draft, _, *widgets = opening.open_text(text, sent())
+    moved = [widget for widget in widgets if widget != SKIPPED]
+    assert moved == [8]
+    assert Draft.from_page(draft).recipe.lora_r == 8
+
+
+def test_opening_a_text_takes_back_what_was_touched_before() -> None:
+    start = start_draft()
+    draft, _, *widgets = opening.open_text(start.text, sent(lora_r=64))
+    assert [widget for widget in widgets if widget != SKIPPED] == [32]
+    assert Draft.from_page(draft).touched == {}
+
+
+def test_an_upload_that_is_no_text_gets_a_sentence() -> None:
+    editor, draft, findings, *_ = opening.open_upload(b"\xff\xfe\x00", sent())
+    assert (editor, draft) == (SKIPPED, SKIPPED)
+    assert "UTF-8" in findings
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b"[]", b"{", b'{"model_type": "llama", "num_hidden_layers": 1000000}']
+)
+def test_a_config_that_builds_no_model_gets_a_sentence_and_changes_nothing(content: bytes) -> None:
+    draft, complaint = opening.open_config(content, sent())
+    assert draft == SKIPPED
+    assert complaint
