@@ -16,11 +16,13 @@ Origin = Literal["preset", "file", "folder", "hub"]
 
 CONFIG_BYTES = 1 << 20
 MOST_LAYERS = 1024
-MOST_HEADS_OR_EXPERTS = 4096
-WIDEST = 1 << 24
+MOST_HEADS_OR_EXPERTS = 1 << 14
+WIDEST = 1 << 25
 DEEPEST_NESTING = 16
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+# Looked for first: vocab_size_per_layer_input and moe_shared_expert_intermediate_size are widths.
+_WIDTH = re.compile(r"size|dim|vocab|rank")
 _LAYER_COUNT = re.compile(r"layer|block|depth|repeat")
 _HEAD_OR_EXPERT_COUNT = re.compile(r"head|expert|group")
 
@@ -132,14 +134,18 @@ def _check_sizes(value: Any, depth: int, key: str = "") -> None:
 def _check_size(key: str, value: float) -> None:
     if not isinstance(value, int):
         return
-    limit = WIDEST
-    if _LAYER_COUNT.search(key):
-        limit = MOST_LAYERS
-    elif _HEAD_OR_EXPERT_COUNT.search(key):
-        limit = MOST_HEADS_OR_EXPERTS
+    limit = _most(key)
     # Token ids and context lengths build nothing, so only what sizes the model is bounded.
     if value > limit and not re.search(r"token|position|length|window|theta|_id$", key):
         raise _refusal(f"The config.json asks for {key} = {value:,}; at most {limit:,} is built here.")
+
+
+def _most(key: str) -> int:
+    if _WIDTH.search(key):
+        return WIDEST
+    if _LAYER_COUNT.search(key):
+        return MOST_LAYERS
+    return MOST_HEADS_OR_EXPERTS if _HEAD_OR_EXPERT_COUNT.search(key) else WIDEST
 
 
 def _too_large() -> str:

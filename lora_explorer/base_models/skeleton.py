@@ -76,7 +76,12 @@ class Skeleton:
 
 @lru_cache(maxsize=16)
 def _skeleton_of(config_json: str) -> Skeleton:
-    model = build_on_meta(_config_from(config_json))
+    return skeleton_from(_config_from(config_json), config_json)
+
+
+def skeleton_from(config: PreTrainedConfig, config_json: str) -> Skeleton:
+    """A new skeleton, not kept. config_json: the name under which plans are kept. Raises UnknownBaseModel."""
+    model = build_on_meta(config)
     model.requires_grad_(False)
     return Skeleton(
         config_json=config_json,

@@ -57,10 +57,12 @@ def cards() -> tuple[Card, ...]:
 
 
 def find_card(name: str) -> Card:
-    """A card by its name, in any case. Raises ExplorerError for one that is not in presets/gpus.yml."""
+    """A card by its name, in any case, or by the only name that begins so. Raises ExplorerError for any other."""
     wanted = name.strip().casefold()
-    for card in cards():
-        if card.name.casefold() == wanted:
-            return card
-    known = ", ".join(card.name for card in cards())
-    raise ExplorerError(f"There is no card {name!r} in presets/gpus.yml.", suggestion=f"One of: {known}")
+    begun = [card for card in cards() if wanted and card.name.casefold().startswith(wanted)]
+    exact = [card for card in begun if card.name.casefold() == wanted]
+    if len(exact or begun) == 1:
+        return (exact or begun)[0]
+    known = ", ".join(card.name for card in begun or cards())
+    problem = "is the beginning of several cards" if begun else "is not in presets/gpus.yml"
+    raise ExplorerError(f"--gpu {name!r} {problem}; choose one of: {known}.")

@@ -1,7 +1,8 @@
 """Where the page keeps the draft: a component without a face, told by every widget what it holds now.
 
 One small value instead of ninety widgets goes up with each question. Gradio collects, compares and marks as pending
-every input of an event, one by one, which at ninety takes longer than the answer.
+every input of an event, one by one, which at ninety takes longer than the answer. And because every question starts
+here, a late answer to an older draft never comes after a newer one.
 """
 
 from __future__ import annotations
@@ -11,27 +12,48 @@ from typing import Any
 
 import gradio as gr
 
-TOUCH = "setting-touched"
+TOUCHED = "setting-touched"
 """The DOM event by which a widget tells: detail {name, value}."""
+ASK_JS = '() => { document.dispatchEvent(new CustomEvent("draft-opened")); }'
+"""Has the desk ask about the draft as it is, once the page is there."""
 
+_CARD = "card"
+# While a slider moves the slower answers keep a distance, so that they do not slow the count: tracing a step keeps the
+# server busy for some tenths of a second. Once the slider rests they come at once.
 _ON_LOAD = f"""
-document.addEventListener("{TOUCH}", (event) => {{
-  const {{ name, value }} = event.detail;
+const later = (event, wait_ms, distance_ms) => {{
+  let waiting, last = -Infinity;
+  const go = () => {{ waiting = undefined; last = performance.now(); trigger(event); }};
+  return () => waiting ??= setTimeout(go, Math.max(wait_ms, last + distance_ms - performance.now()));
+}};
+const write = later("write", 60, 60), draw = later("draw", 80, 400), weigh = later("weigh", 120, 1000);
+const ask = () => {{ trigger("count"); draw(); weigh(); }};
+document.addEventListener("{TOUCHED}", ({{ detail: {{ name, value }} }}) => {{
   const draft = props.value;
-  if (name === "card") props.value = {{ ...draft, card: value }};
-  else props.value = {{ ...draft, touched: {{ ...draft.touched, [name]: value }} }};
-  trigger(name === "card" ? "card" : "touched");
+  if (name === "{_CARD}") {{
+    props.value = {{ ...draft, card: value }};
+    trigger("weigh");
+  }} else {{
+    props.value = {{ ...draft, touched: {{ ...draft.touched, [name]: value }} }};
+    ask();
+    write();
+  }}
 }});
+document.addEventListener("draft-opened", ask);
+watch("value", ask);
 """
 
 
 def build_desk(draft: dict[str, Any]) -> gr.HTML:
-    """Its value is the draft as `Draft.for_page` gives it. Events: `touched`, and `card` when only the card changed."""
+    """Its value is the draft as `Draft.for_page` gives it. Events: `count`, `write`, `draw`, `weigh`, in this order."""
     return gr.HTML(draft, html_template="", js_on_load=_ON_LOAD, apply_default_css=False, elem_id="desk")
 
 
 def tell(name: str, widget: Any) -> None:
-    """Have a widget tell the desk when its visitor changes it. Nothing goes to the server for that."""
+    """Have a widget tell the desk when its visitor changes it. Nothing goes to the server for that.
+
+    name: of its setting, or `card`.
+    """
     # A list of choices stays silent about an entry that was typed, except in its change event; that one also fires when
     # a file is opened, where it says nothing new: what a widget shows for a file counts as untouched.
     silent = isinstance(widget, gr.Dropdown) and widget.multiselect
@@ -42,4 +64,4 @@ def tell(name: str, widget: Any) -> None:
 def touch_js(name: str, value: str) -> str:
     """A JavaScript statement that tells the desk. value: a JavaScript expression."""
     detail = f"{{ name: {json.dumps(name)}, value: {value} }}"
-    return f'document.dispatchEvent(new CustomEvent("{TOUCH}", {{ detail: {detail} }}));'
+    return f'document.dispatchEvent(new CustomEvent("{TOUCHED}", {{ detail: {detail} }}));'

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
-from gradio.events import Dependency
 
 from lora_explorer import presets
 from lora_explorer.base_models import Access, preset_models
@@ -15,7 +13,7 @@ from lora_explorer.memory import cards, find_card
 from lora_explorer.ui import layout, opening
 from lora_explorer.ui.answers import Answers
 from lora_explorer.ui.controls import Choices, Controls
-from lora_explorer.ui.desk import build_desk, tell
+from lora_explorer.ui.desk import ASK_JS, build_desk, tell
 from lora_explorer.ui.draft import Draft
 
 START_RECIPE = "llama-3-8b-lora.yml"
@@ -54,12 +52,10 @@ def build_page(*, public: bool = False) -> gr.Blocks:
     blocks = gr.Blocks(title="LoRA Explorer", fill_width=True, analytics_enabled=False)
     with blocks:
         page = _build(public=public)
-        _count_after(page, blocks.load)
-        touched = _count_after(page, page.desk.touched)
-        touched.then(page.answers.yaml, page.desk, [page.yaml.editor, page.yaml.findings], **page.live)
-        page.desk.card(page.answers.memory, page.desk, _memory_outputs(page), **page.live)
+        _wire_answers(page)
         _wire_yaml(page)
         _wire_model_file(page)
+        blocks.load(None, None, None, js=ASK_JS)
     return blocks
 
 
@@ -90,36 +86,30 @@ def _preset_choices() -> Choices:
     return {"base_model": [(preset.label, preset.id) for preset in preset_models()]}
 
 
-def _count_after(page: Page, event: Any) -> Dependency:
-    """The number first; then what takes longer, memory and pictures, each on its own."""
-    answered, answers = page.answered, page.answers
-    details = [page.model.facts, answered.heat_map, answered.coverage, answered.kinds]
+def _wire_answers(page: Page) -> None:
+    """The number first; then what takes longer, pictures and memory, each on its own."""
+    answered, answers, desk = page.answered, page.answers, page.desk
+    pictures = [page.model.facts, answered.heat_map, answered.coverage, answered.kinds]
     lists = [page.controls[name] for name in answers.PICK_LISTS]
-    counted: Dependency = event(answers.count, page.desk, [answered.counts, answered.side_notes], **page.live)
-    counted.then(answers.memory, page.desk, _memory_outputs(page), **page.live)
-    counted.then(answers.details, page.desk, [*details, *lists], **page.live)
-    return counted
-
-
-def _memory_outputs(page: Page) -> list[Component]:
-    return [page.answered.memory_tiles, page.answered.memory_bar, page.answered.chips]
+    desk.count(answers.count, desk, [answered.counts, answered.side_notes], **page.live)
+    desk.draw(answers.details, desk, [*pictures, *lists], **page.live)
+    desk.weigh(answers.memory, desk, [answered.memory_tiles, answered.memory_bar, answered.chips], **page.live)
+    desk.write(answers.yaml, desk, [page.yaml.editor, page.yaml.findings], **page.live)
 
 
 def _wire_yaml(page: Page) -> None:
+    """A file that was opened changes the desk, and the desk asks."""
     yaml = page.yaml
     opened = [page.desk, yaml.findings, *page.controls.values()]
-    edited = yaml.editor.input(opening.open_text, [yaml.editor, page.desk], opened, **page.live)
-    uploaded = yaml.upload.upload(opening.open_upload, [yaml.upload, page.desk], [yaml.editor, *opened], **page.live)
-    for event in (edited, uploaded):
-        _count_after(page, event.success)
+    yaml.editor.input(opening.open_text, [yaml.editor, page.desk], opened, **page.live)
+    yaml.upload.upload(opening.open_upload, [yaml.upload, page.desk], [yaml.editor, *opened], **page.live)
     yaml.copy.click(None, yaml.editor, None, js=_script("copy.js"))
     yaml.download.click(None, yaml.editor, None, js=_script("download.js"))
 
 
 def _wire_model_file(page: Page) -> None:
-    opened = [page.desk, page.model.complaint]
-    event = page.model.upload.upload(opening.open_config, [page.model.upload, page.desk], opened, **page.live)
-    _count_after(page, event.success)
+    model = page.model
+    model.upload.upload(opening.open_config, [model.upload, page.desk], [page.desk, model.complaint], **page.live)
 
 
 def _script(name: str) -> str:

@@ -12,10 +12,18 @@ def test_a_card_is_found_by_its_name_in_any_case() -> None:
     assert find_card(" t4 ") is next(card for card in cards() if card.name == "T4")
 
 
+def test_a_card_is_found_by_the_only_name_that_begins_so() -> None:
+    assert find_card("h200").name == "H200 141GB"
+
+
+def test_the_beginning_of_several_names_is_refused_with_those_names() -> None:
+    with pytest.raises(ExplorerError, match=r"A100 40GB PCIe, A100 40GB SXM\.$"):
+        find_card("A100 40")
+
+
 def test_an_unknown_card_is_refused_with_the_names_that_are_known() -> None:
-    with pytest.raises(ExplorerError) as refusal:
+    with pytest.raises(ExplorerError, match=r"H9000.*T4"):
         find_card("H9000")
-    assert "T4" in str(refusal.value.findings[0].suggestion)
 
 
 def test_every_card_keeps_room_beside_its_context() -> None:

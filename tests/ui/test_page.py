@@ -47,7 +47,7 @@ def test_no_handler_is_offered_as_an_endpoint(config: dict[str, Any]) -> None:
 
 def test_the_live_path_sends_one_value_and_waits_in_no_queue(config: dict[str, Any]) -> None:
     desk = next(part["id"] for part in config["components"] if part["props"].get("elem_id") == "desk")
-    live = next(found for found in config["dependencies"] if (desk, "touched") in map(tuple, found["targets"]))
+    live = next(found for found in config["dependencies"] if (desk, "count") in map(tuple, found["targets"]))
     assert live["inputs"] == [desk]
     assert live["queue"] is False
     assert live["trigger_mode"] == "always_last"
