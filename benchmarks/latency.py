@@ -21,6 +21,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,8 @@ import sys
 from types import SimpleNamespace
 from accelerate.commands import estimate
 estimate.verify_on_hub = lambda repo, token=None: SimpleNamespace(config={}, library_name="transformers")
-estimate.estimate_command(estimate.estimate_command_parser().parse_args([sys.argv[1], "--library_name", "transformers"]))
+options = estimate.estimate_command_parser().parse_args([sys.argv[1], "--library_name", "transformers"])
+estimate.estimate_command(options)
 """
 # Sets the slider as a hand does and watches the number until it is another one.
 MOVE = """async ([slider, value, output]) => {
@@ -69,7 +71,11 @@ MOVE = """async ([slider, value, output]) => {
   range.value = value;
   range.dispatchEvent(new Event("input", { bubbles: true }));
   while (read() === before && performance.now() - start < 10000)
-    await new Promise((done) => { const { port1, port2 } = new MessageChannel(); port1.onmessage = done; port2.postMessage(0); });
+    await new Promise((done) => {
+      const { port1, port2 } = new MessageChannel();
+      port1.onmessage = done;
+      port2.postMessage(0);
+    });
   return performance.now() - start;
 }"""
 
@@ -101,7 +107,7 @@ def count_rows() -> Iterator[Row]:
         touched = {"base_model": base_model}
         drafts = [replace(start_draft(), touched=touched | {"lora_r": rank}).for_page() for rank in range(1, 201)]
         answers.count(drafts[-1])
-        times = [_milliseconds(lambda draft=draft: answers.count(draft)) for draft in drafts[:-1]]
+        times = [_milliseconds(partial(answers.count, draft)) for draft in drafts[:-1]]
         yield Row("count", f"count after a slider move, {base_model}, p95", quantiles(times, n=20)[-1], "ms", wanted)
 
 
@@ -118,7 +124,7 @@ def skeleton_rows() -> Iterator[Row]:
             base_model_from_config(json.dumps(config | {"vocab_size": config["vocab_size"] + extra}))
             for extra in range(6)
         ]
-        times = [_milliseconds(lambda model=model: load_skeleton(model)) for model in models]
+        times = [_milliseconds(partial(load_skeleton, model)) for model in models]
         # The first one also imports the model's code.
         yield Row("skeleton", f"skeleton of a new architecture, {base_model}, median", median(times[1:]), "ms", wanted)
 
@@ -132,7 +138,7 @@ def memory_rows() -> Iterator[Row]:
     answers = Answers(Access(hub=False, folders=False))
     drafts = [replace(start_draft(), touched={"lora_r": rank}).for_page() for rank in range(8, 25)]
     answers.memory(drafts[0])
-    times = [_milliseconds(lambda draft=draft: answers.memory(draft)) for draft in drafts[1:]]
+    times = [_milliseconds(partial(answers.memory, draft)) for draft in drafts[1:]]
     yield Row("memory", "memory figure after a slider move, 8B, median", median(times), "ms", "≤ 500 ms")
 
 
@@ -162,7 +168,7 @@ def _moves(browser: Browser, address: str, ids: tuple[str, str], ready: str, tur
 
 
 def start_rows() -> Iterator[Row]:
-    """From the process's start to the first page in Chromium, in turns with an empty Gradio app; and to its HTML alone."""
+    """From the process's start to the first page in Chromium, and to its HTML alone, in turns with an empty app."""
     with chromium() as browser:
         for what, seen in (("first page in Chromium", _seen_in(browser)), ("first page sent", None)):
             ours, peers = [], []

@@ -8,5 +8,5 @@ from pathlib import Path
 def folder() -> Path:
     """The folder with models/, recipes/ and gpus.yml."""
     package = Path(__file__).parent
-    installed = package / "presets"
+    installed = package / "preset_files"
     return installed if installed.is_dir() else package.parent / "presets"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -47,3 +51,21 @@ def test_the_readme_stays_readable_in_one_sitting() -> None:
 
 def test_the_changelog_knows_this_version() -> None:
     assert f"## [{PROJECT['version']}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_an_installed_wheel_brings_its_presets_and_its_page(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        wheel.extractall(tmp_path / "installed")
+    assert (tmp_path / "installed/lora_explorer/ui/assets/page.css").is_file()
+    question = "import lora_explorer as lx; print(lx.__file__, len(lx.cards()), lx.find_base_model('gpt2').label)"
+    asked = subprocess.run(
+        [sys.executable, "-c", question],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "installed")},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert str(tmp_path) in asked.stdout

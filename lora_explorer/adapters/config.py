@@ -49,9 +49,9 @@ def target_modules(recipe: Recipe, model: PreTrainedModel) -> str | list[str]:
 
 
 def linear_names(model: PreTrainedModel) -> tuple[str, ...]:
-    """The last path component of every linear module, as Axolotl collects them, without the output head."""
-    names = {path.rpartition(".")[2] for path, module in model.named_modules() if _is_linear(module)}
-    return tuple(sorted(names - {OUTPUT_HEAD}))
+    """The last path component of every linear module, as Axolotl collects them: in model order, without the head."""
+    names = dict.fromkeys(path.rpartition(".")[2] for path, module in model.named_modules() if _is_linear(module))
+    return tuple(name for name in names if name != OUTPUT_HEAD)
 
 
 def _is_linear(module: nn.Module) -> bool:

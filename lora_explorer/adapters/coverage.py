@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 
 from peft.tuners.tuners_utils import match_target_against_key
 from peft.utils.transformers_weight_conversion import _MODEL_TO_CONVERSION_PATTERN, _MOE_TARGET_MODULE_MAPPING
@@ -46,7 +47,7 @@ def target_entries(recipe: Recipe, skeleton: Skeleton) -> tuple[Entry, ...]:
 def explain_targets(recipe: Recipe, skeleton: Skeleton, structure: Structure) -> tuple[tuple[Entry, ...], ...]:
     """For each target, the entries that chose it, in the order of the targets."""
     entries = target_entries(recipe, skeleton)
-    fused = _fused_names(skeleton)
+    fused = fused_names(skeleton)
     return tuple(tuple(entry for entry in entries if _chose(entry, target, fused)) for target in structure.targets)
 
 
@@ -154,13 +155,14 @@ def _ends_with(path: str, name: str) -> bool:
     return path == name or path.endswith(f".{name}")
 
 
-def _fused_names(skeleton: Skeleton) -> Mapping[str, str]:
+def fused_names(skeleton: Skeleton) -> Mapping[str, str]:
     """Old names of expert modules that PEFT translates to fused parameters, such as up_proj to gate_up_proj."""
     family = _MODEL_TO_CONVERSION_PATTERN.get(skeleton.config.model_type)
     names: Mapping[str, str] = _MOE_TARGET_MODULE_MAPPING.get(family, {})
     return names
 
 
+@lru_cache(maxsize=16)
 def fused_expert_paths(skeleton: Skeleton) -> tuple[str, ...]:
     """Paths of the parameters that hold a matrix for each of several experts."""
     return tuple(path for path, parameter in skeleton.model.named_parameters() if _is_fused_experts(path, parameter))

@@ -27,7 +27,7 @@ def find_surprises(
     return (
         *_unmatched(coverage),
         *_untrained_experts(skeleton, modules),
-        *_tied_twice(recipe, skeleton),
+        *_tied_twice(recipe, skeleton, modules),
         *_vision_adapted(skeleton, modules),
     )
 
@@ -85,15 +85,23 @@ def _untrained_experts(skeleton: Skeleton, modules: Sequence[ModuleCount]) -> It
         )
 
 
-def _tied_twice(recipe: Recipe, skeleton: Skeleton) -> Iterator[Finding]:
-    tied = skeleton.config.get_text_config().tie_word_embeddings
-    if tied and len(recipe.lora_modules_to_save) > 1 and not recipe.peft_ensure_weight_tying:
+def _tied_twice(recipe: Recipe, skeleton: Skeleton, modules: Sequence[ModuleCount]) -> Iterator[Finding]:
+    saved = {module.path for module in modules if module.via == "lora_modules_to_save"}
+    if recipe.peft_ensure_weight_tying or len(saved) < 2:
+        return
+    if len(saved & _tied_paths(skeleton)) > 1:
         yield Finding(
             "lora_modules_to_save",
             "warning",
             "This model ties its embedding and head; saving both trains two copies of one matrix and counts it twice.",
             "peft_ensure_weight_tying: true",
         )
+
+
+def _tied_paths(skeleton: Skeleton) -> set[str]:
+    """The modules that share the embedding's matrix, itself among them."""
+    shared = skeleton.model.get_input_embeddings().weight
+    return {path for path, module in skeleton.model.named_modules() if getattr(module, "weight", None) is shared}
 
 
 def _vision_adapted(skeleton: Skeleton, modules: Sequence[ModuleCount]) -> Iterator[Finding]:

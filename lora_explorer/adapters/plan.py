@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -23,11 +23,14 @@ from lora_explorer.adapters.layer_count import LayerCount, count_key, count_laye
 from lora_explorer.adapters.mismatch import find_impossible, find_surprises
 from lora_explorer.adapters.refusal import refusals_as_findings
 from lora_explorer.adapters.result import AdapterPlan, ModuleCount
-from lora_explorer.adapters.structure import Structure, Target, find_structure, structural
+from lora_explorer.adapters.structure import Extra, Structure, Target, find_structure, structural
 from lora_explorer.base_models.skeleton import Skeleton
 from lora_explorer.errors import InvalidSettings
 from lora_explorer.findings import errors_among
 from lora_explorer.settings import Recipe, find_problems
+
+# A head that no entry names gets a layer of its own only where it follows the embedding it is tied to.
+_BY_TYING = Entry("peft_ensure_weight_tying", "true")
 
 
 def plan_adapter(recipe: Recipe, skeleton: Skeleton) -> AdapterPlan:
@@ -38,7 +41,9 @@ def plan_adapter(recipe: Recipe, skeleton: Skeleton) -> AdapterPlan:
     if not recipe.adapter:
         return _full_fine_tuning(skeleton)
     with refusals_as_findings(recipe, skeleton):
-        return _counted_plan(recipe, skeleton)
+        explained = _explained(structural(recipe), skeleton)
+        layers = count_layers(explained.structure.targets, lora_config(recipe, skeleton.model))
+    return _counted_plan(recipe, skeleton, explained, layers)
 
 
 @dataclass(frozen=True)
@@ -56,12 +61,12 @@ def _explained(recipe: Recipe, skeleton: Skeleton) -> _Explained:
     return _Explained(structure, target_entries(recipe, skeleton), explain_targets(recipe, skeleton, structure))
 
 
-def _counted_plan(recipe: Recipe, skeleton: Skeleton) -> AdapterPlan:
-    explained = _explained(structural(recipe), skeleton)
+def _counted_plan(
+    recipe: Recipe, skeleton: Skeleton, explained: _Explained, layers: Mapping[Hashable, LayerCount]
+) -> AdapterPlan:
     structure = explained.structure
-    layers = count_layers(structure.targets, lora_config(recipe, skeleton.model))
     adapted = tuple(
-        _adapted(target, layers[count_key(target)], entries[0] if entries else Entry("", ""), skeleton)
+        _adapted(target, layers[count_key(target)], entries[0] if entries else _BY_TYING, skeleton)
         for target, entries in zip(structure.targets, explained.chosen_by, strict=True)
     )
     extras = tuple(_extras(recipe, structure, skeleton))
@@ -72,12 +77,12 @@ def _counted_plan(recipe: Recipe, skeleton: Skeleton) -> AdapterPlan:
     )
     modules = (*adapted, *extras)
     return AdapterPlan(
-        base_params=skeleton.total_params,
+        base_params=structure.frozen_params,
         added_params=sum(layers[count_key(target)].added_params for target in structure.targets)
         + sum(extra.trainable_params for extra in extras),
         modules=modules,
         coverage=coverage,
-        adapter_file_bytes=_file_bytes(recipe, skeleton, modules),
+        adapter_file_bytes=_file_bytes(recipe, skeleton, adapted, structure.extras),
         num_layers=max((module.layer + 1 for module in modules if module.layer is not None), default=0)
         if recipe.peft_layer_replication
         else skeleton.num_layers,
@@ -132,16 +137,14 @@ def _full_fine_tuning(skeleton: Skeleton) -> AdapterPlan:
     return AdapterPlan(skeleton.total_params, 0, modules, (), file_bytes, skeleton.num_layers)
 
 
-def _file_bytes(recipe: Recipe, skeleton: Skeleton, modules: Sequence[ModuleCount]) -> int:
-    """Tensors PEFT saves: A and B in the adapter's dtype, whole copies in the base's, and any targeted embedding."""
+def _file_bytes(recipe: Recipe, skeleton: Skeleton, adapted: Sequence[ModuleCount], extras: Sequence[Extra]) -> int:
+    """Tensors PEFT saves: A, B and token rows in the adapter's dtype; whole copies and embeddings in the base's."""
     whole_dtype = torch.float32 if recipe.load_in_4bit or recipe.load_in_8bit else base_dtype(recipe)
-    itemsize = {
-        "lora_modules_to_save": whole_dtype.itemsize,
-        "peft_trainable_token_indices": torch.float32.itemsize,
-    }
-    adapter_itemsize = adapter_dtype(recipe).itemsize
-    saved = sum(module.trainable_params * itemsize.get(module.via, adapter_itemsize) for module in modules)
-    return saved + _embedding_bytes(recipe, skeleton, whole_dtype)
+    whole = sum(extra.saved_params for extra in extras if extra.setting == "lora_modules_to_save")
+    rows = sum(extra.saved_params for extra in extras) - whole
+    layers = sum(module.trainable_params for module in adapted)
+    adapter_bytes = (layers + rows) * adapter_dtype(recipe).itemsize
+    return adapter_bytes + whole * whole_dtype.itemsize + _embedding_bytes(recipe, skeleton, whole_dtype)
 
 
 def _embedding_bytes(recipe: Recipe, skeleton: Skeleton, dtype: torch.dtype) -> int:
@@ -151,5 +154,6 @@ def _embedding_bytes(recipe: Recipe, skeleton: Skeleton, dtype: torch.dtype) -> 
         return 0
     model = skeleton.model
     embeddings = (model.get_input_embeddings(), model.get_output_embeddings())  # type: ignore[no-untyped-call]
-    weights = {weight for module in embeddings if module is not None for weight in module.parameters()}
+    # Tied ones are written twice.
+    weights = (weight for module in embeddings if module is not None for weight in module.parameters())
     return sum(weight.numel() for weight in weights) * dtype.itemsize

@@ -22,7 +22,7 @@ from torch import nn
 from transformers.modeling_utils import PreTrainedModel
 
 from lora_explorer.adapters.config import lora_config
-from lora_explorer.base_models.skeleton import Skeleton, build_on_meta
+from lora_explorer.base_models.skeleton import Skeleton
 from lora_explorer.settings import Recipe, recipe_from
 
 ADAPTER_NAME = "default"
@@ -85,20 +85,28 @@ def target_at(
 
 @dataclass(frozen=True)
 class Extra:
-    """A module trained beside the adapter: a whole copy, or rows of an embedding."""
+    """A module trained beside the adapter: a whole copy, or rows of an embedding.
+
+    saved_params: in the adapter's file, where a tied copy is written again.
+    """
 
     path: str
     setting: str
     shape: tuple[int, ...]
     trainable_params: int
+    saved_params: int
 
 
 @dataclass(frozen=True)
 class Structure:
-    """All that an adapter reaches in one model, whatever its rank."""
+    """All that an adapter reaches in one model, whatever its rank.
+
+    frozen_params: what is not trained; other than the base model's when layers are replicated.
+    """
 
     targets: tuple[Target, ...]
     extras: tuple[Extra, ...]
+    frozen_params: int
 
 
 class _RecordingModel(LoraModel):  # type: ignore[misc]
@@ -156,25 +164,25 @@ def _record(recipe: Recipe, skeleton: Skeleton) -> Structure:
         warnings.simplefilter("ignore")
         try:
             recording = _RecordingModel(model, lora_config(recipe, model))
-            return Structure(tuple(recording.targets), tuple(_extras(model)))
+            return Structure(tuple(recording.targets), tuple(_extras(model)), skeleton.total_params)
         finally:
             _restore(model)
 
 
 def _inject(recipe: Recipe, skeleton: Skeleton) -> Structure:
-    model = build_on_meta(skeleton.config)
+    model = skeleton.new_model()
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         injecting = _InjectingModel(model, lora_config(recipe, model))
-    tied_heads = set(getattr(injecting.peft_config[ADAPTER_NAME], "target_modules_to_tie", None) or ())
-    targets = (target for target in injecting.targets if target.path.rpartition(".")[2] not in tied_heads)
-    return Structure(tuple(targets), tuple(_extras(model)))
+    frozen = (parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
+    return Structure(tuple(injecting.targets), tuple(_extras(model)), sum(frozen))
 
 
 def _restore(model: PreTrainedModel) -> None:
     """Put back the modules that PEFT wraps for full training, and forget its config."""
     wrapped = [(path, module) for path, module in model.named_modules() if isinstance(module, AuxiliaryTrainingWrapper)]
-    for path, wrapper in wrapped:
+    # A wrapper can hold another one; the inner one goes first, while its path still exists.
+    for path, wrapper in reversed(wrapped):
         parent, _, name = path.rpartition(".")
         setattr(model.get_submodule(parent), name, wrapper.original_module)
     model.__dict__.pop("peft_config", None)
@@ -185,8 +193,9 @@ def _extras(model: PreTrainedModel) -> Iterator[Extra]:
     for path, module in model.named_modules():
         if not isinstance(module, AuxiliaryTrainingWrapper):
             continue
+        own = [parameter for parameter in module.parameters() if parameter.requires_grad]
         # Tied copies are one parameter and count where they are met first.
-        trained = [p for p in module.parameters() if p.requires_grad and id(p) not in seen]
+        trained = [parameter for parameter in own if id(parameter) not in seen]
         seen.update(id(parameter) for parameter in trained)
         by_rows = isinstance(module, TrainableTokensWrapper)
         weight = getattr(module.original_module, "weight", None)
@@ -195,6 +204,7 @@ def _extras(model: PreTrainedModel) -> Iterator[Extra]:
             setting="peft_trainable_token_indices" if by_rows else "lora_modules_to_save",
             shape=tuple(weight.shape) if isinstance(weight, torch.Tensor) else (),
             trainable_params=sum(parameter.numel() for parameter in trained),
+            saved_params=sum(parameter.numel() for parameter in (trained if by_rows else own)),
         )
 
 
@@ -219,8 +229,14 @@ def _wrap_each_other(structure: Structure) -> bool:
     if modules & owners:
         return True
     reached = [target.path for target in structure.targets]
+    if _any_inside([extra.path for extra in structure.extras]):
+        return True
     return any(
         path == extra.path or path.startswith(f"{extra.path}.") or extra.path.startswith(f"{path}.")
         for extra in structure.extras
         for path in reached
     )
+
+
+def _any_inside(paths: list[str]) -> bool:
+    return any(inner.startswith(f"{outer}.") for outer in paths for inner in paths)

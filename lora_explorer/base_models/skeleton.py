@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -41,6 +42,11 @@ BUILD_FAILURES = (
 )
 _NEEDED = ("num_hidden_layers", "hidden_size", "vocab_size")
 _LAYER_COUNTS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+_OTHER_SPELLINGS = {
+    "num_hidden_layers": (*_LAYER_COUNTS, "num_decoder_layers", "layers_block_type"),
+    "hidden_size": ("n_embd", "d_model", "dim", "n_embed"),
+}
+_INFINITIES = {"Infinity": math.inf, "-Infinity": -math.inf}
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,11 @@ class Skeleton:
     def config(self) -> PreTrainedConfig:
         return self.model.config
 
+    def new_model(self) -> PreTrainedModel:
+        """The same model again, for those who change it for good."""
+        # Not from the model's own config: some families build a text model from a part of theirs.
+        return build_on_meta(_config_from(self.config_json))
+
     def layer_of(self, path: str) -> int | None:
         """The decoder layer a path lies in; None outside of them."""
         container = self.layer_paths[0].rpartition(".")[0] if self.layer_paths else ""
@@ -76,18 +87,16 @@ class Skeleton:
 
 @lru_cache(maxsize=16)
 def _skeleton_of(config_json: str) -> Skeleton:
-    return skeleton_from(_config_from(config_json), config_json)
-
-
-def skeleton_from(config: PreTrainedConfig, config_json: str) -> Skeleton:
-    """A new skeleton, not kept. config_json: the name under which plans are kept. Raises UnknownBaseModel."""
-    model = build_on_meta(config)
+    model = build_on_meta(_config_from(config_json))
     model.requires_grad_(False)
+    layer_paths = _layer_paths(model)
+    if not layer_paths:
+        raise _refusal("The config.json describes a model without layers.")
     return Skeleton(
         config_json=config_json,
         model=model,
         total_params=sum(parameter.numel() for parameter in model.parameters()),
-        layer_paths=_layer_paths(model),
+        layer_paths=layer_paths,
     )
 
 
@@ -102,7 +111,7 @@ def model_config(base_model: BaseModel) -> PreTrainedConfig:
 
 
 def _config_from(config_json: str) -> PreTrainedConfig:
-    facts = json.loads(config_json)
+    facts = json.loads(config_json, object_hook=_read_infinity)
     model_type = facts.pop("model_type")
     if model_type not in CONFIG_MAPPING:
         raise _refusal(f"transformers does not know the model_type {model_type!r}.")
@@ -117,6 +126,11 @@ def _config_from(config_json: str) -> PreTrainedConfig:
         return config_class(**facts)
     except BUILD_FAILURES as error:
         raise _refusal(f"transformers cannot read this {model_type} config: {_first_line(error)}") from error
+
+
+def _read_infinity(found: dict[str, Any]) -> Any:
+    """transformers writes an infinite bound, which JSON has no number for, as {"__float__": "Infinity"}."""
+    return _INFINITIES.get(str(found.get("__float__")), found)
 
 
 def build_on_meta(config: PreTrainedConfig, dtype: torch.dtype = torch.bfloat16) -> PreTrainedModel:
@@ -176,8 +190,7 @@ def _check_needed_sizes(config_class: type[PreTrainedConfig], facts: dict[str, A
 
 
 def _is_alias_given(name: str, facts: dict[str, Any]) -> bool:
-    spellings = {"num_hidden_layers": _LAYER_COUNTS, "hidden_size": ("n_embd", "d_model", "dim", "n_embed")}
-    return any(spelling in facts for spelling in spellings.get(name, ()))
+    return any(spelling in facts for spelling in _OTHER_SPELLINGS.get(name, ()))
 
 
 def _layer_paths(model: PreTrainedModel) -> tuple[str, ...]:

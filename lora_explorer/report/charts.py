@@ -32,7 +32,7 @@ def params_by_kind(plan: AdapterPlan) -> go.Figure:
     figure.update_layout(
         template="none",
         height=_AXIS_PIXELS + _BAR_PIXELS * max(len(by_kind), 1),
-        margin={"l": 8, "r": 56, "t": 4, "b": 4},
+        margin={"l": 8, "r": 64, "t": 4, "b": 4},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"size": 12, "family": "system-ui, sans-serif"},
@@ -40,6 +40,6 @@ def params_by_kind(plan: AdapterPlan) -> go.Figure:
         dragmode=False,
         showlegend=False,
     )
-    figure.update_xaxes(visible=False, fixedrange=True, rangemode="tozero")
+    figure.update_xaxes(visible=False, fixedrange=True, range=(0, max(by_kind.values(), default=1)))
     figure.update_yaxes(autorange="reversed", fixedrange=True, automargin=True, ticksuffix="  ")
     return figure

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 _SHOWN_CARDS = 8
+_ROOM_FOR_LABEL_PERCENT = 45
 _ALWAYS_LISTED = get_args(Category)
 
 
@@ -78,8 +79,12 @@ def _class_of(name: str) -> str:
 
 
 def _axis(full_bytes: int, capacity_bytes: int) -> Html:
-    ends = (tag("span", "0"), tag("span", f"{words.gib(capacity_bytes)} GiB usable"))
-    return tag("div", *ends, class_="memory-axis", style=f"width:{100 * capacity_bytes / full_bytes:.2f}%")
+    """What the line means, written on the side of it where there is room."""
+    place = 100 * capacity_bytes / full_bytes
+    label = tag("span", f"{words.gib(capacity_bytes)} GiB usable", class_="memory-usable", style=f"left:{place:.2f}%")
+    if place < _ROOM_FOR_LABEL_PERCENT:
+        return tag("div", label, class_="memory-axis line-left")
+    return tag("div", tag("span", "0"), label, class_="memory-axis")
 
 
 def _described(parts: dict[str, int]) -> str:

@@ -6,6 +6,7 @@ keeps what it showed before.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,7 +16,7 @@ from lora_explorer.base_models import Access, BaseModel
 from lora_explorer.errors import ExplorerError, InvalidSettings, MemoryUnknown
 from lora_explorer.exports.axolotl import export_axolotl
 from lora_explorer.findings import Finding
-from lora_explorer.memory import estimate_memory
+from lora_explorer.memory import Card, estimate_memory
 from lora_explorer.report import coverage, headline, heat_map, memory_bar, model_facts, notes
 from lora_explorer.report.html import Html
 from lora_explorer.settings import Recipe, errors_among, find_problems
@@ -25,9 +26,17 @@ from lora_explorer.ui.side_notes import side_notes
 
 if TYPE_CHECKING:
     from lora_explorer.adapters.result import AdapterPlan
+    from lora_explorer.memory import MemoryEstimate
 
 Outputs = Any
 """What a Gradio handler returns: one value for each output."""
+
+
+Estimate = Callable[[Recipe, BaseModel, Card], "MemoryEstimate"]
+
+
+def _estimate_here(recipe: Recipe, base_model: BaseModel, card: Card) -> MemoryEstimate:
+    return estimate_memory(recipe, base_model, card=card)
 
 
 @dataclass(frozen=True)
@@ -41,9 +50,10 @@ class Question:
 
 @dataclass(frozen=True)
 class Answers:
-    """access: what this page's visitors may use."""
+    """access: what this page's visitors may use. estimate: who estimates memory."""
 
     access: Access
+    estimate: Estimate = _estimate_here
     PICK_LISTS: ClassVar = ("lora_target_modules", "lora_target_parameters", "lora_modules_to_save")
 
     def count(self, sent: Any) -> Outputs:
@@ -63,7 +73,7 @@ class Answers:
         try:
             question = self._read(draft)
             card = draft.held_against()
-            estimate = estimate_memory(question.recipe, question.base_model, card=card)
+            estimate = self.estimate(question.recipe, question.base_model, card)
         except MemoryUnknown as error:
             return headline.memory_tiles(None, card, str(error)), notes.complaint(str(error)), Html("")
         except ExplorerError:

@@ -18,15 +18,15 @@ ASK_JS = '() => { document.dispatchEvent(new CustomEvent("draft-opened")); }'
 """Has the desk ask about the draft as it is, once the page is there."""
 
 _CARD = "card"
-# While a slider moves the slower answers keep a distance, so that they do not slow the count: tracing a step keeps the
-# server busy for some tenths of a second. Once the slider rests they come at once.
+# While a slider moves the slower answers keep a distance, so that they do not slow the count. Once the slider rests
+# they come at once.
 _ON_LOAD = f"""
 const later = (event, wait_ms, distance_ms) => {{
   let waiting, last = -Infinity;
   const go = () => {{ waiting = undefined; last = performance.now(); trigger(event); }};
   return () => waiting ??= setTimeout(go, Math.max(wait_ms, last + distance_ms - performance.now()));
 }};
-const write = later("write", 60, 60), draw = later("draw", 80, 400), weigh = later("weigh", 120, 1000);
+const write = later("write", 60, 60), draw = later("draw", 80, 400), weigh = later("weigh", 120, 600);
 const ask = () => {{ trigger("count"); draw(); weigh(); }};
 document.addEventListener("{TOUCHED}", ({{ detail: {{ name, value }} }}) => {{
   const draft = props.value;

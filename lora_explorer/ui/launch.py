@@ -8,6 +8,7 @@ from threading import Timer
 from lora_explorer.ui.layout import ASSETS
 from lora_explorer.ui.page import build_page
 from lora_explorer.ui.theme import page_theme
+from lora_explorer.ui.tracer import Tracer
 from lora_explorer.ui.warm_up import warm_up
 
 LARGEST_UPLOAD = "512kb"
@@ -19,8 +20,9 @@ def launch_page(host: str | None = "127.0.0.1", port: int | None = 7860, *, publ
     """Serve until interrupted. host, port: None leaves them to the hosting environment. public: for strangers."""
     # Blocks takes a switch of its own; the version check at launch reads only the environment.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    page = build_page(public=public)
-    loading = Timer(_WARM_UP_AFTER_SECONDS, warm_up)
+    tracer = Tracer()
+    page = build_page(public=public, tracer=tracer)
+    loading = Timer(_WARM_UP_AFTER_SECONDS, warm_up, [tracer])
     loading.daemon = True
     loading.start()
     page.launch(

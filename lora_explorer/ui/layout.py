@@ -106,19 +106,20 @@ def build_charts(
             )
         bar = _fragment(Html(""), "memory-bar")
     with gr.Row(elem_id="charts"):
-        with gr.Column(elem_id="panel-layers", min_width=0):
-            _question("Which layers train how much?", "stronger: more trainable parameters")
-            heat = _fragment(Html(""), "heat-map")
-        with gr.Column(elem_id="panel-targets", min_width=0):
-            _question("What did each target match?", "")
-            coverage = _fragment(Html(""), "coverage")
-    with gr.Row(elem_id="more-charts"):
-        with gr.Column(elem_id="panel-kinds", min_width=0):
-            _question("Which kinds of module hold the trainable parameters?", "")
-            kinds = gr.Plot(elem_id="params-by-kind", show_label=False, container=False)
-        with gr.Column(elem_id="panel-cards", min_width=0):
-            _question("Which cards run this?", "one card, the same settings")
-            chips = _fragment(Html(""), "cards")
+        with gr.Column(min_width=0):
+            with gr.Column(elem_id="panel-layers", min_width=0):
+                _question("Which layers train how much?", "stronger: more trainable parameters")
+                heat = _fragment(Html(""), "heat-map")
+            with gr.Column(elem_id="panel-kinds", min_width=0):
+                _question("Which kinds of module hold the trainable parameters?", "")
+                kinds = gr.Plot(elem_id="params-by-kind", show_label=False, container=False)
+        with gr.Column(min_width=0):
+            with gr.Column(elem_id="panel-targets", min_width=0):
+                _question("What did each target match?", "")
+                coverage = _fragment(Html(""), "coverage")
+            with gr.Column(elem_id="panel-cards", min_width=0):
+                _question("Which cards run this?", "one card, the same settings")
+                chips = _fragment(Html(""), "cards")
     return Answered(*tiles, bar, chips, heat, coverage, kinds), picker
 
 

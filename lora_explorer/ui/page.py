@@ -15,8 +15,11 @@ from lora_explorer.ui.answers import Answers
 from lora_explorer.ui.controls import Choices, Controls
 from lora_explorer.ui.desk import ASK_JS, build_desk, tell
 from lora_explorer.ui.draft import Draft
+from lora_explorer.ui.tracer import Tracer
 
 START_RECIPE = "llama-3-8b-lora.yml"
+# A figure drawn while its tab was hidden does not know its width.
+MEASURE_AGAIN_JS = '() => { setTimeout(() => window.dispatchEvent(new Event("resize")), 50); }'
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,11 @@ class Page:
         }
 
 
-def build_page(*, public: bool = False) -> gr.Blocks:
-    """The whole page. public: for strangers, who may not name folders of this machine."""
+def build_page(*, public: bool = False, tracer: Tracer | None = None) -> gr.Blocks:
+    """The whole page. public: for strangers, who may not name folders of this machine. tracer: None estimates here."""
     blocks = gr.Blocks(title="LoRA Explorer", fill_width=True, analytics_enabled=False)
     with blocks:
-        page = _build(public=public)
+        page = _build(tracer, public=public)
         _wire_answers(page)
         _wire_yaml(page)
         _wire_model_file(page)
@@ -64,7 +67,7 @@ def start_draft() -> Draft:
     return Draft((presets.folder() / "recipes" / START_RECIPE).read_text(encoding="utf-8"))
 
 
-def _build(*, public: bool) -> Page:
+def _build(tracer: Tracer | None, *, public: bool) -> Page:
     start = start_draft()
     card = find_card(start.card)
     desk = build_desk(start.for_page())
@@ -74,16 +77,20 @@ def _build(*, public: bool) -> Page:
         with gr.Column(elem_id="answers"):
             tiles = layout.build_tiles(card)
             with gr.Tabs(elem_id="tabs"):
-                with gr.Tab("Explore", id="explore"):
+                with gr.Tab("Explore", id="explore") as explore:
                     answered, picker = layout.build_charts(cards(), card, tiles)
                 with gr.Tab("YAML", id="yaml"):
                     yaml = layout.YamlTab(*layout.build_yaml(start.text), copy)
     tell("card", picker)
-    return Page(Answers(Access(folders=not public)), desk, controls, model, answered, yaml)
+    explore.select(None, None, None, js=MEASURE_AGAIN_JS)
+    access = Access(folders=not public)
+    answers = Answers(access, tracer.estimate) if tracer else Answers(access)
+    return Page(answers, desk, controls, model, answered, yaml)
 
 
 def _preset_choices() -> Choices:
-    return {"base_model": [(preset.label, preset.id) for preset in preset_models()]}
+    by_size = sorted(preset_models(), key=lambda preset: (preset.family.casefold(), preset.total_params))
+    return {"base_model": [(preset.label, preset.id) for preset in by_size]}
 
 
 def _wire_answers(page: Page) -> None:

@@ -9,56 +9,42 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
-from transformers import CONFIG_MAPPING, PreTrainedConfig, PreTrainedModel
+from transformers import CONFIG_MAPPING, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.pytorch_utils import Conv1D
 
 from lora_explorer.adapters import AdapterPlan
 from lora_explorer.base_models import base_model_from_config
-from lora_explorer.base_models.skeleton import BUILD_FAILURES, Skeleton, build_on_meta, load_skeleton, skeleton_from, with_layers
+from lora_explorer.base_models.skeleton import BUILD_FAILURES, Skeleton, load_skeleton, with_layers
 from lora_explorer.errors import UnknownBaseModel
 
 MODEL_TYPES = tuple(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
 # Some architectures need at least one layer of each of their kinds.
 _DEPTHS = (2, 4, 8)
-_CUT_CANNOT_BE_READ = ("dots3_note", "dots3_note_text", "gemma4_unified", "gemma4_unified_text", "prophetnet")
-_MARKS = (".lora_", ".modules_to_save.", ".trainable_tokens_")
+_MARKS = (".lora_", ".modules_to_save.", ".token_adapter.")
 
 
 @lru_cache(maxsize=2)
-def small_config(model_type: str) -> PreTrainedConfig | None:
-    """The default config of a model type with few layers, at its default widths; None where none can be built."""
-    return next(_buildable(model_type), None)
+def small_skeleton(model_type: str) -> Skeleton | None:
+    """A model with few layers at its default widths, built from the text of its config.json; None if none builds."""
+    return next(_skeletons(model_type), None)
 
 
-def _buildable(model_type: str) -> Iterator[PreTrainedConfig]:
+def _skeletons(model_type: str) -> Iterator[Skeleton]:
     for depth in (*_DEPTHS, None):
         try:
             full = CONFIG_MAPPING[model_type]()
             config = full if depth is None else with_layers(full, depth)
-            build_on_meta(config)
+            yield load_skeleton(base_model_from_config(config.to_json_string(use_diff=False), model_type))
         except (UnknownBaseModel, StopIteration, *BUILD_FAILURES):
             continue
-        yield config
-
-
-@lru_cache(maxsize=2)
-def skeleton_of(model_type: str) -> Skeleton:
-    """The skeleton of a small model, read back from the text of its config.json."""
-    config = small_config(model_type)
-    assert config is not None
-    text = config.to_json_string(use_diff=False)
-    # A few cut configs still speak of layers that are gone, and cannot be read back.
-    return skeleton_from(config, text) if model_type in _CUT_CANNOT_BE_READ else load_skeleton(
-        base_model_from_config(text, model_type)
-    )
 
 
 @dataclass(frozen=True)
@@ -78,12 +64,16 @@ def names_in(model: PreTrainedModel) -> Names:
     head = model.get_output_embeddings()
     return Names(
         linear=tuple(
-            sorted({_leaf(p) for p, m in model.named_modules() if "Linear" in type(m).__name__} - {"lm_head"})
+            sorted({_leaf(path) for path, module in model.named_modules() if _is_linear(module)} - {"lm_head"})
         ),
         inner=tuple(list(inner)[:2]),
         embedding=_leaf(paths[id(model.get_input_embeddings())]),
         head=_leaf(paths[id(head)]) if head is not None else None,
     )
+
+
+def _is_linear(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear) or "Linear" in type(module).__name__
 
 
 def _leaf(path: str) -> str:
@@ -95,12 +85,12 @@ class Adapter:
     """One adapter, written twice: as a recipe's settings and as PEFT's configuration."""
 
     settings: Mapping[str, Any]
-    config: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any]
 
 
-def inject(config: PreTrainedConfig, options: Mapping[str, Any]) -> PeftModel:
+def inject(skeleton: Skeleton, options: Mapping[str, Any]) -> PeftModel:
     """PEFT's own model on meta. Raises whatever PEFT raises."""
-    model = build_on_meta(config)
+    model = skeleton.new_model()
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **options))

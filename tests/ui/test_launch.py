@@ -16,7 +16,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What Gradio was told, instead of serving."""
     told: dict[str, Any] = {}
     monkeypatch.setattr(gr.Blocks, "launch", lambda self, **options: told.update(options))
-    monkeypatch.setattr(launch, "Timer", lambda seconds, call: _Idle())
+    monkeypatch.setattr(launch, "Timer", lambda seconds, call, arguments: _Idle())
     monkeypatch.delenv("SPACE_ID", raising=False)
     return told
 

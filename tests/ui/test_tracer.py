@@ -1,0 +1,49 @@
+"""Memory estimates in a process of their own: the same figures, and a lost worker is told and replaced."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from lora_explorer.base_models import Access
+from lora_explorer.errors import ExplorerError, MemoryUnknown
+from lora_explorer.memory import estimate_memory
+from lora_explorer.ui.page import start_draft
+from lora_explorer.ui.tracer import Tracer
+
+
+@pytest.fixture(scope="module")
+def tracer() -> Iterator[Tracer]:
+    tracer = Tracer()
+    yield tracer
+    tracer.stop()
+
+
+def test_the_worker_estimates_what_is_estimated_here(tracer: Tracer) -> None:
+    draft = start_draft()
+    recipe, card = draft.recipe, draft.held_against()
+    base_model = draft.base_model(recipe, Access(hub=False))
+    assert tracer.estimate(recipe, base_model, card) == estimate_memory(recipe, base_model, card=card)
+
+
+def test_settings_at_fault_come_back_as_findings(tracer: Tracer) -> None:
+    draft = replace(start_draft(), touched={"lora_target_linear": False, "lora_target_modules": ["no_such_module"]})
+    recipe = draft.recipe
+    with pytest.raises(ExplorerError) as refused:
+        tracer.estimate(recipe, draft.base_model(recipe, Access(hub=False)), draft.held_against())
+    assert refused.value.findings[0].setting
+
+
+def test_a_lost_worker_is_told_in_a_sentence_and_replaced(tracer: Tracer) -> None:
+    draft = start_draft()
+    recipe, card = draft.recipe, draft.held_against()
+    base_model = draft.base_model(recipe, Access(hub=False))
+    for worker in tracer.workers():
+        os.kill(worker, signal.SIGKILL)
+    with pytest.raises(MemoryUnknown, match="interrupted"):
+        tracer.estimate(recipe.changed(lora_r=7), base_model, card)
+    assert tracer.estimate(recipe, base_model, card).peak_allocated_bytes > 0
