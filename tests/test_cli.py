@@ -174,6 +174,33 @@ def test_a_configuration_at_fault_gets_a_line_and_status_1(config: Path, old: st
     assert errors[0].startswith(f"error ({setting}): ")
 
 
+@pytest.mark.parametrize("layers", [0, -1])
+def test_a_model_config_without_layers_is_refused_as_such(config: Path, tmp_path: Path, layers: int):
+    model_config = tmp_path / "config.json"
+    model_config.write_text(json.dumps(TINY_CONFIG | {"n_layer": layers}), encoding="utf-8")
+    result = run("count", config, "--model-config", model_config)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"error (base_model): The config.json asks for n_layer = {layers}; ")
+
+
+@pytest.mark.parametrize("name", ["a" * 500, "a" * 5000, "/" + "a" * 500, "~nobody-of-this-name/x", '"/a\\0b"'])
+@pytest.mark.parametrize("command", ["count", "estimate"])
+def test_a_base_model_that_no_file_system_takes_gets_one_sentence(config: Path, command: str, name: str):
+    config.write_text(FINE.replace("openai-community/gpt2", name), encoding="utf-8")
+    result = run(command, config)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("error (base_model): ")
+
+
+@pytest.mark.parametrize("regex", ["(.*)*(.*)*(.*)*x", "(.|.)*x"])
+def test_a_regex_that_never_ends_is_refused_at_once(config: Path, regex: str):
+    config.write_text(FINE.replace("[c_attn]", f"'{regex}'"), encoding="utf-8")
+    result = run("count", config)
+    assert result.exit_code == 1
+    assert "error (lora_target_modules)" in result.stderr
+
+
 @pytest.mark.parametrize("command", ["count", "estimate", "check", "compare"])
 @pytest.mark.parametrize("text", ["- a list\n", "a: 1\n\tb: 2\n", "a: !!python/none\n", "", b"\xff\xfe\x00"])
 def test_unreadable_yaml_is_one_json_object_and_status_1(command: str, text: str | bytes):

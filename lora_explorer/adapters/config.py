@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from peft import LoftQConfig, LoraConfig
+from peft import LoraConfig
 from peft.tuners.lora.layer import ParamWrapper
 from torch import nn
 from transformers.modeling_utils import PreTrainedModel
@@ -19,7 +19,7 @@ _NOT_LINEAR_DESPITE_NAME = "LlamaLinearScalingRotaryEmbedding"
 
 
 def lora_config(recipe: Recipe, model: PreTrainedModel) -> LoraConfig:
-    """The LoraConfig Axolotl would hand to PEFT. Reads names of modules from the model, changes nothing."""
+    """The LoraConfig Axolotl would hand to PEFT, but for LoftQ. Reads names of modules, changes nothing."""
     config = LoraConfig(
         r=recipe.lora_r,
         lora_alpha=recipe.lora_alpha,
@@ -70,9 +70,8 @@ def _options(recipe: Recipe) -> dict[str, Any]:
         "trainable_token_indices": _token_indices(recipe),
         "ensure_weight_tying": recipe.peft_ensure_weight_tying,
     }
-    if recipe.loftq_bits:
-        options |= {"loftq_config": LoftQConfig(loftq_bits=recipe.loftq_bits), "init_lora_weights": "loftq"}
-    if recipe.peft_init_lora_weights:
+    # LoftQ only sets values, which no weight here has, and PEFT would not begin without SciPy.
+    if recipe.peft_init_lora_weights != "loftq":
         options["init_lora_weights"] = recipe.peft_init_lora_weights
     return {name: value for name, value in options.items() if value}
 

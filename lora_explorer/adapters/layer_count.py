@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,13 +61,4 @@ def count_key(target: Target) -> Hashable:
 def count_layers(targets: Sequence[Target], config: LoraConfig) -> Mapping[Hashable, LayerCount]:
     """One real PEFT layer for each distinct kind of target, by `count_key`."""
     distinct = {count_key(target): target for target in targets}
-    sized = _without_loftq(config)
-    return {key: count_layer(target, sized) for key, target in distinct.items()}
-
-
-def _without_loftq(config: LoraConfig) -> LoraConfig:
-    # LoftQ reads the base weights, which have no bytes here; the layer is as large without it.
-    sized = copy.copy(config)
-    if sized.init_lora_weights == "loftq":
-        sized.init_lora_weights = True
-    return sized
+    return {key: count_layer(target, config) for key, target in distinct.items()}

@@ -19,10 +19,12 @@ MOST_LAYERS = 1024
 MOST_HEADS_OR_EXPERTS = 1 << 14
 WIDEST = 1 << 25
 DEEPEST_NESTING = 16
+LONGEST_NAME = 1000
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 # Looked for first: vocab_size_per_layer_input and moe_shared_expert_intermediate_size are widths.
 _WIDTH = re.compile(r"size|dim|vocab|rank")
+_DEPTHS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer")
 _LAYER_COUNT = re.compile(r"layer|block|depth|repeat")
 _HEAD_OR_EXPERT_COUNT = re.compile(r"head|expert|group")
 
@@ -55,6 +57,10 @@ def find_base_model(name: str | None, access: Access = Access()) -> BaseModel:
     if not name or not name.strip():
         raise _refusal("Choose a base model: base_model is empty.")
     name = name.strip()
+    if len(name) > LONGEST_NAME:
+        raise _refusal(
+            f"base_model is {len(name):,} characters long; at most {LONGEST_NAME} can be a name or a folder."
+        )
     preset = find_preset(name)
     if preset:
         return _from_preset(preset, name)
@@ -73,18 +79,37 @@ def _from_preset(preset: PresetModel, name: str) -> BaseModel:
 
 
 def _is_path(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or "\\" in name or Path(name).is_dir()
+    return name.startswith((".", "/", "~")) or "\\" in name or _is_folder(name)
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def _from_folder(name: str, access: Access) -> BaseModel:
     if not access.folders:
         raise _refusal("Folders cannot be read on a public page; upload the config.json instead.")
-    file = Path(name).expanduser() / "config.json"
-    if not file.is_file():
-        raise _refusal(f"There is no config.json in the folder {name}.")
-    if file.stat().st_size > CONFIG_BYTES:
-        raise _refusal(_too_large())
-    return BaseModel(name, "folder", _checked(file.read_text(encoding="utf-8", errors="replace")), name)
+    return BaseModel(name, "folder", _checked(_folder_text(name)), name)
+
+
+def _folder_text(name: str) -> str:
+    try:
+        file = Path(name).expanduser() / "config.json"
+        if not file.is_file():
+            raise _refusal(f"There is no config.json in the folder {name}.")
+        if file.stat().st_size > CONFIG_BYTES:
+            raise _refusal(_too_large())
+        return file.read_text(encoding="utf-8", errors="replace")
+    except (OSError, RuntimeError, ValueError) as error:
+        # A name longer than the file system takes, a home of nobody, a folder that may not be entered.
+        raise _refusal(f"The folder {name[:60]} cannot be read: {_reason(error)}.") from error
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error).rstrip(".")
 
 
 def _from_hub(name: str, access: Access) -> BaseModel:
@@ -134,6 +159,8 @@ def _check_sizes(value: Any, depth: int, key: str = "") -> None:
 def _check_size(key: str, value: float) -> None:
     if not isinstance(value, int):
         return
+    if value < 1 and key in _DEPTHS:
+        raise _refusal(f"The config.json asks for {key} = {value:,}; a model has at least one layer.")
     limit = _most(key)
     # Token ids and context lengths build nothing, so only what sizes the model is bounded.
     if value > limit and not re.search(r"token|position|length|window|theta|_id$", key):

@@ -16,6 +16,8 @@ _ATTENTION: dict[str, Attention] = {
     "sdpa": "sdpa",
     "flex_attention": "blockwise",
 }
+# Above it the bytes of a tensor of logits or scores no longer fit into 64 bits.
+MOST_TOKENS = 1 << 30
 _UNPACKED_BY_MASK = ("eager", "sdpa")
 
 
@@ -23,7 +25,14 @@ def step_from(recipe: Recipe, card: Card | None) -> Step:
     """The step of an Axolotl run on one GPU.
 
     card: decides which kernels run and whether `auto` means bfloat16; None stands for an Ampere card.
+    Raises MemoryUnknown for what cannot be traced.
     """
+    if recipe.micro_batch_size * recipe.sequence_len > MOST_TOKENS:
+        raise MemoryUnknown(
+            f"{recipe.micro_batch_size:,} × {recipe.sequence_len:,} tokens at once are more than can be traced here "
+            f"(at most {MOST_TOKENS:,}).",
+            setting="sequence_len",
+        )
     dtype = training_dtype(recipe, card)
     attention = _attention(recipe)
     quantization = _quantization(recipe)
@@ -77,6 +86,8 @@ def assumptions(recipe: Recipe, step: Step, card: Card | None, *, has_experts: b
         yield "No outlier columns are assumed in the 8-bit products."
     if has_experts:
         yield "Experts run as one grouped product, whose bytes do not depend on how tokens are routed."
+    if recipe.gptq or recipe.model_quantization_config or recipe.nf4_backend == "torchao":
+        yield "The checkpoint's own quantization is not modelled: weights count as bitsandbytes or the training type."
     if has_experts and step.kbit_preparation:
         yield "Fused expert weights are not quantized, and PEFT's k-bit preparation turns them to float32."
     if recipe.optimizer in PAGED:

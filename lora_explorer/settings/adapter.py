@@ -7,10 +7,16 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from lora_explorer.settings.declaration import Control, Group, InTools, Settings, has_adapter, setting
-from lora_explorer.settings.values import FrozenMapping, Number, PatternOfNumbers, WholeNumber
+from lora_explorer.settings.values import (
+    HIGHEST_ALPHA,
+    HIGHEST_RANK,
+    FrozenMapping,
+    Number,
+    PatternOfAlphas,
+    PatternOfRanks,
+    WholeNumber,
+)
 
-# Nothing sensible has a higher rank than the widest hidden size of today; on meta it costs nothing to allow it.
-HIGHEST_RANK = 16384
 _LORA = "Hu et al. 2021, LoRA, arXiv 2106.09685"
 _PEFT = "PEFT 0.21, LoraConfig"
 _AXOLOTL = "Axolotl 0.21, adapter loader"
@@ -42,7 +48,7 @@ class AdapterSettings(Settings):
         shown_when=has_adapter,
     )
     lora_alpha: Annotated[
-        WholeNumber | None, Field(ge=1, le=1_000_000), Control("slider", 1, 512, 1), InTools(peft="lora_alpha")
+        WholeNumber | None, Field(ge=1, le=HIGHEST_ALPHA), Control("slider", 1, 512, 1), InTools(peft="lora_alpha")
     ] = setting(
         None,
         label="Alpha",
@@ -92,7 +98,7 @@ class AdapterSettings(Settings):
         shown_when=has_adapter,
     )
     lora_rank_pattern: Annotated[
-        PatternOfNumbers, Control("mapping", placeholder="{q_proj: 64}"), InTools(peft="rank_pattern")
+        PatternOfRanks, Control("mapping", placeholder="{q_proj: 64}"), InTools(peft="rank_pattern")
     ] = setting(
         FrozenMapping(),
         label="Rank by module",
@@ -103,7 +109,7 @@ class AdapterSettings(Settings):
         shown_when=has_adapter,
     )
     lora_alpha_pattern: Annotated[
-        PatternOfNumbers, Control("mapping", placeholder="{q_proj: 32}"), InTools(peft="alpha_pattern")
+        PatternOfAlphas, Control("mapping", placeholder="{q_proj: 32}"), InTools(peft="alpha_pattern")
     ] = setting(
         FrozenMapping(),
         label="Alpha by module",

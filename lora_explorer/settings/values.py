@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+
+# Nothing sensible has a higher rank than the widest hidden size of today; on meta it costs nothing to allow it.
+HIGHEST_RANK = 16384
+HIGHEST_ALPHA = 1_000_000
 
 
 class FrozenMapping(dict[str, Any]):
@@ -55,6 +59,11 @@ Names = tuple[str, ...]
 Index = Annotated[WholeNumber, Field(ge=0)]
 Indices = tuple[Index, ...]
 LayerRange = tuple[Index, Index]
-PatternOfNumbers = Annotated[dict[str, PositiveInt], AfterValidator(_frozen), PlainSerializer(dict)]
+PatternOfRanks = Annotated[
+    dict[str, Annotated[int, Field(gt=0, le=HIGHEST_RANK)]], AfterValidator(_frozen), PlainSerializer(dict)
+]
+PatternOfAlphas = Annotated[
+    dict[str, Annotated[int, Field(gt=0, le=HIGHEST_ALPHA)]], AfterValidator(_frozen), PlainSerializer(dict)
+]
 IndicesByName = Annotated[dict[str, Indices], AfterValidator(_frozen), PlainSerializer(dict)]
 Options = Annotated[dict[str, Any], AfterValidator(_frozen), PlainSerializer(dict)]

@@ -21,6 +21,8 @@ START = "llama-3-8b-lora.yml"
 def test_every_preset_recipe_opens_and_comes_out_again_word_for_word(page: Page, recipe: Path, tmp_path: Path) -> None:
     open_tab(page, "YAML")
     page.set_input_files("input[type=file][accept*=yml]", recipe)
+    first_line = recipe.read_text(encoding="utf-8").partition("\n")[0]
+    expect(page.locator("#yaml")).to_contain_text(first_line, timeout=20_000)
     rank = yaml.safe_load(recipe.read_text(encoding="utf-8"))["lora_r"]
     expect(page.locator("#lora_r input[type=number]")).to_have_value(str(rank), timeout=20_000)
     expect(page.locator(".findings .error")).to_have_count(0)

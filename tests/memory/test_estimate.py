@@ -172,3 +172,16 @@ def test_an_optimizer_without_known_states_is_refused_at_its_setting() -> None:
 )
 def test_what_is_taken_for_granted_is_said(settings: dict[str, Any], words: str) -> None:
     assert any(words in sentence for sentence in estimated(**settings).assumptions)
+
+
+def test_more_tokens_than_any_tensor_can_hold_are_refused_at_the_setting() -> None:
+    with pytest.raises(MemoryUnknown, match="tokens at once") as refusal:
+        estimated(sequence_len=4_000_000, micro_batch_size=4096)
+    assert [finding.setting for finding in refusal.value.findings] == ["sequence_len"]
+
+
+@pytest.mark.parametrize("quantized", [{"gptq": True}, {"model_quantization_config": "Mxfp4Config"}])
+def test_a_quantization_that_is_not_modelled_is_said(quantized: dict[str, Any]) -> None:
+    said = "The checkpoint's own quantization is not modelled"
+    assert any(sentence.startswith(said) for sentence in estimated(**quantized).assumptions)
+    assert not any(sentence.startswith(said) for sentence in estimated().assumptions)

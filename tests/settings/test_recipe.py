@@ -100,3 +100,10 @@ def test_dependent_settings_show_only_when_they_matter():
     assert "nf4_backend" in shown(adapter="qlora", load_in_4bit=True) - shown(adapter="lora")
     assert "peft_layers_pattern" in shown(adapter="lora", peft_layers_to_transform=[1]) - shown(adapter="lora")
     assert "flash_attention" in shown(flash_attention=True) - shown()
+
+
+@pytest.mark.parametrize(("name", "highest"), [("lora_rank_pattern", 16384), ("lora_alpha_pattern", 1_000_000)])
+def test_a_pattern_has_the_bounds_of_the_setting_it_overrules(name: str, highest: int):
+    assert recipe_from({name: {"q_proj": highest}})
+    with pytest.raises(InvalidSettings, match=f"{name}: item 'q_proj' must be at most {highest:,}"):
+        recipe_from({name: {"q_proj": highest + 1}})

@@ -19,6 +19,7 @@ FINE = {
 }
 LIGER = "axolotl.integrations.liger.LigerPlugin"
 CUT = "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin"
+MANY_NAMES = [f"name_{number}" for number in range(3000)]
 
 # What is added to a fine recipe, the setting at fault, and how bad it is.
 BROKEN: list[tuple[dict[str, Any], str, str]] = [
@@ -38,6 +39,12 @@ BROKEN: list[tuple[dict[str, Any], str, str]] = [
     ({"lora_target_parameters": ["w"], "peft_use_dora": True}, "peft_use_dora", "error"),
     ({"lora_target_parameters": ["w"], "peft_init_lora_weights": "pissa"}, "peft_init_lora_weights", "error"),
     ({"lora_target_parameters": "w"}, "lora_target_parameters", "error"),
+    ({"peft_layer_replication": [[0, 32]] * 3000}, "peft_layer_replication", "error"),
+    ({"lora_target_modules": MANY_NAMES}, "lora_target_modules", "error"),
+    ({"lora_target_parameters": MANY_NAMES}, "lora_target_parameters", "error"),
+    ({"lora_modules_to_save": MANY_NAMES}, "lora_modules_to_save", "error"),
+    ({"lora_rank_pattern": dict.fromkeys(MANY_NAMES, 4)}, "lora_rank_pattern", "error"),
+    ({"lora_alpha_pattern": dict.fromkeys(MANY_NAMES, 4)}, "lora_alpha_pattern", "error"),
     ({"lora_target_modules": "q.*", "peft_layers_to_transform": [1]}, "peft_layers_to_transform", "error"),
     ({"peft_layers_pattern": ["h"]}, "peft_layers_pattern", "error"),
     (

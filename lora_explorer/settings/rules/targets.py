@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from lora_explorer.findings import Finding
 from lora_explorer.settings.recipe import Recipe
+from lora_explorer.settings.rules.regex import find_regex_problem
 from lora_explorer.settings.rules.rule import Rule, adapted
 
 REGEX_SIGNS = frozenset("\\*+?[](){}|^$")
+# Every name is compared with every module of the model, and every replicated layer is built.
+MOST_NAMES = 2000
+MOST_LAYERS = 1024
+_NAMES = (
+    "lora_target_modules",
+    "lora_target_parameters",
+    "lora_modules_to_save",
+    "lora_rank_pattern",
+    "lora_alpha_pattern",
+)
+
+
+def _not_too_many(setting: str) -> Rule:
+    return Rule(
+        setting,
+        "error",
+        lambda recipe: (
+            len(getattr(recipe, setting) or ()) > MOST_NAMES and not isinstance(getattr(recipe, setting), str)
+        ),
+        f"{setting} holds more than {MOST_NAMES:,} names; name endings such as q_proj need far fewer.",
+    )
+
 
 TARGET_RULES: tuple[Rule, ...] = (
     Rule(
@@ -40,6 +62,13 @@ TARGET_RULES: tuple[Rule, ...] = (
         "peft_layers_to_transform does not go with a single string as lora_target_modules; give a list of names.",
     ),
     Rule(
+        "peft_layer_replication",
+        "error",
+        lambda recipe: sum(end - start for start, end in recipe.peft_layer_replication) > MOST_LAYERS,
+        f"peft_layer_replication builds more than {MOST_LAYERS:,} layers.",
+    ),
+    *(_not_too_many(name) for name in _NAMES),
+    Rule(
         "peft_layers_pattern",
         "error",
         lambda recipe: bool(recipe.peft_layers_pattern) and not recipe.peft_layers_to_transform,
@@ -61,21 +90,17 @@ def regex_findings(recipe: Recipe) -> Iterator[Finding]:
 
 
 def _broken_regexes(recipe: Recipe) -> Iterator[Finding]:
-    """PEFT compiles a string target and every pattern key; Axolotl compiles every list item."""
-    for name in ("lora_target_modules", "lora_rank_pattern", "lora_alpha_pattern"):
+    """PEFT compiles a string target, every pattern key and layer list; Axolotl compiles every list item."""
+    for name in ("lora_target_modules", "lora_rank_pattern", "lora_alpha_pattern", "peft_layers_pattern"):
         value = getattr(recipe, name) or ()
         for text in (value,) if isinstance(value, str) else value:
-            problem = _regex_problem(text)
+            problem = find_regex_problem(text)
             if problem:
-                yield Finding(name, "error", f"{name}: {text!r} is not a valid regex: {problem}.")
+                yield Finding(name, "error", f"{name}: {_shortened(text)!r} {problem}.")
 
 
-def _regex_problem(text: str) -> str | None:
-    try:
-        re.compile(text)
-    except (re.error, OverflowError, RecursionError) as error:
-        return str(error)
-    return None
+def _shortened(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def _regexes_in_a_list(recipe: Recipe) -> Iterator[Finding]:
