@@ -92,8 +92,9 @@ def estimate(
     card = _card(gpu)
     with _at_fault(as_json=as_json):
         imported = _usable(config)
-        result = _estimate(imported.recipe, _base_model(imported.recipe, model_config), card, full_depth=full_depth)
-        _tell(_all_findings(imported))
+        base_model = _base_model(imported.recipe, model_config)
+        _tell(_all_findings(imported, _plan(imported.recipe, base_model)))
+        result = _estimate(imported.recipe, base_model, card, full_depth=full_depth)
     record = records.estimate_record(result, gpu=card.name if card else None, n_gpus=n_gpus)
     if as_json:
         _print_json(record)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from torch import nn
+
 from lora_explorer.adapters.coverage import fused_expert_paths
 from lora_explorer.adapters.result import ModuleCount, TargetCoverage
 from lora_explorer.base_models.skeleton import Skeleton
@@ -17,7 +19,12 @@ _INITS = re.compile(r"true|false|gaussian|eva|olora|pissa(_niter_\d+)?|corda|lof
 
 def find_impossible(recipe: Recipe, skeleton: Skeleton) -> tuple[Finding, ...]:
     """Errors that are plain before anything is matched."""
-    return (*_layers_out_of_range(recipe, skeleton), *_rows_out_of_range(recipe, skeleton), *_unknown_init(recipe))
+    return (
+        *_layers_out_of_range(recipe, skeleton),
+        *_rows_out_of_range(recipe, skeleton),
+        *_rows_of_no_embedding(recipe, skeleton),
+        *_unknown_init(recipe),
+    )
 
 
 def find_surprises(
@@ -57,6 +64,18 @@ def _rows_out_of_range(recipe: Recipe, skeleton: Skeleton) -> Iterator[Finding]:
             "peft_trainable_token_indices",
             f"peft_trainable_token_indices: there is no token {_listed(outside)}; the vocabulary ends at {rows - 1:,}.",
         )
+
+
+def _rows_of_no_embedding(recipe: Recipe, skeleton: Skeleton) -> Iterator[Finding]:
+    indices = recipe.peft_trainable_token_indices
+    named = indices if isinstance(indices, dict) else ()
+    tables = [path for path, module in skeleton.model.named_modules() if isinstance(module, (nn.Embedding, nn.Linear))]
+    for name in named:
+        if not any(path.endswith(name) for path in tables):
+            yield _error(
+                "peft_trainable_token_indices",
+                f"peft_trainable_token_indices: {name} is neither an embedding nor the head of this model.",
+            )
 
 
 def _unknown_init(recipe: Recipe) -> Iterator[Finding]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from peft.utils.error import NoMatchingPeftModuleError
 
-from lora_explorer.adapters.coverage import nearest_names, target_entries
+from lora_explorer.adapters.coverage import Entry, nearest_names, target_entries
 from lora_explorer.base_models.skeleton import BUILD_FAILURES, Skeleton
 from lora_explorer.errors import AdapterRefused
 from lora_explorer.settings import Recipe
@@ -48,16 +48,36 @@ def _nothing_matched(recipe: Recipe, skeleton: Skeleton) -> AdapterRefused:
             "lora_target_linear finds no linear module in this model; name the target modules.",
             setting="lora_target_linear",
         )
-    written = ", ".join(entry.text for entry in entries[:4])
+    if _is_swallowed(recipe, entries, skeleton):
+        return AdapterRefused(
+            f"lora_modules_to_save: all that {_written(entries)} could match is trained in full, nothing is adapted.",
+            setting="lora_modules_to_save",
+        )
     nearest = dict.fromkeys(name for entry in entries for name in nearest_names(entry.text, skeleton))
     hint = f" The nearest here: {', '.join(list(nearest)[:4])}." if nearest else ""
     key = entries[0].key
+    matches = "match" if len(entries) > 1 else "matches"
     if recipe.peft_layers_to_transform and not any(entry.is_regex for entry in entries):
         return AdapterRefused(
-            f"{key}: {written} matches nothing in the chosen layers.{hint}", setting="peft_layers_to_transform"
+            f"{key}: {_written(entries)} {matches} nothing in the chosen layers.{hint}",
+            setting="peft_layers_to_transform",
         )
     how = " A single string is a regex and must match a whole path." if entries[0].is_regex else ""
-    return AdapterRefused(f"{key}: {written} matches nothing in this model.{how}{hint}", setting=key)
+    return AdapterRefused(f"{key}: {_written(entries)} {matches} nothing in this model.{how}{hint}", setting=key)
+
+
+def _written(entries: Sequence[Entry]) -> str:
+    # A blank at the end of a name cannot be seen without quotes.
+    shown = [entry.text if entry.text and entry.text == entry.text.strip() else repr(entry.text) for entry in entries]
+    more = f" and {len(shown) - 4} more" if len(shown) > 4 else ""
+    return f"{', '.join(shown[:4])}{more}"
+
+
+def _is_swallowed(recipe: Recipe, entries: Sequence[Entry], skeleton: Skeleton) -> bool:
+    """Whether PEFT would have matched something but for the modules that are saved whole."""
+    saved = set(recipe.lora_modules_to_save)
+    paths = (path for path, _ in skeleton.model.named_modules() if saved.intersection(path.split(".")))
+    return any(path.endswith(f".{entry.text}") for path in paths for entry in entries)
 
 
 def _reason(error: BaseException) -> str:

@@ -17,6 +17,7 @@ Origin = Literal["preset", "file", "folder", "hub"]
 CONFIG_BYTES = 1 << 20
 MOST_LAYERS = 1024
 MOST_HEADS_OR_EXPERTS = 1 << 14
+MOST_EXPERTS_IN_ALL = 1 << 16
 WIDEST = 1 << 25
 DEEPEST_NESTING = 16
 LONGEST_NAME = 1000
@@ -24,6 +25,7 @@ LONGEST_NAME = 1000
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 # Looked for first: vocab_size_per_layer_input and moe_shared_expert_intermediate_size are widths.
 _WIDTH = re.compile(r"size|dim|vocab|rank")
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 _DEPTHS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer")
 _LAYER_COUNT = re.compile(r"layer|block|depth|repeat")
 _HEAD_OR_EXPERT_COUNT = re.compile(r"head|expert|group")
@@ -64,7 +66,7 @@ def find_base_model(name: str | None, access: Access = Access()) -> BaseModel:
     preset = find_preset(name)
     if preset:
         return _from_preset(preset, name)
-    if _is_path(name):
+    if _is_path(name, access):
         return _from_folder(name, access)
     return _from_hub(name, access)
 
@@ -78,8 +80,9 @@ def _from_preset(preset: PresetModel, name: str) -> BaseModel:
     return BaseModel(name, "preset", preset.config_json, preset.label, preset.total_params)
 
 
-def _is_path(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or "\\" in name or _is_folder(name)
+def _is_path(name: str, access: Access) -> bool:
+    # On a public page not even whether a folder exists may be told.
+    return name.startswith((".", "/", "~")) or "\\" in name or (access.folders and _is_folder(name))
 
 
 def _is_folder(name: str) -> bool:
@@ -133,6 +136,7 @@ def _checked(text: str) -> str:
     if not isinstance(config.get("model_type"), str):
         raise _refusal("The config.json names no model_type, so its architecture is unknown.")
     _check_sizes(config, depth=0)
+    _check_experts(config)
     return json.dumps(_without_quantization(config), sort_keys=True)
 
 
@@ -165,6 +169,22 @@ def _check_size(key: str, value: float) -> None:
     # Token ids and context lengths build nothing, so only what sizes the model is bounded.
     if value > limit and not re.search(r"token|position|length|window|theta|_id$", key):
         raise _refusal(f"The config.json asks for {key} = {value:,}; at most {limit:,} is built here.")
+
+
+def _check_experts(config: dict[str, Any]) -> None:
+    """Some families build modules of their own for every expert of every layer."""
+    parts = [config, *(part for part in config.values() if isinstance(part, dict))]
+    layers = max((_count(part, _DEPTHS) for part in parts), default=0)
+    experts = max((_count(part, _EXPERTS) for part in parts), default=0)
+    if layers * experts > MOST_EXPERTS_IN_ALL:
+        raise _refusal(
+            f"The config.json asks for {layers:,} layers of {experts:,} experts; "
+            f"at most {MOST_EXPERTS_IN_ALL:,} experts in all are built here."
+        )
+
+
+def _count(part: dict[str, Any], keys: tuple[str, ...]) -> int:
+    return max((value for key in keys if isinstance(value := part.get(key), int)), default=0)
 
 
 def _most(key: str) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from adapters.recipes import plan, recipe, small
 from lora_explorer.adapters import AdapterPlan, TargetCoverage, find_candidates
-from lora_explorer.errors import AdapterRefused
+from lora_explorer.errors import AdapterRefused, InvalidSettings
 
 ALL_LAYERS = (0, 1, 2, 3)
 
@@ -157,3 +157,31 @@ def test_the_price_of_training_a_module_in_full_is_what_it_adds(model: str) -> N
         if candidate.key == "lora_modules_to_save":
             saved = plan(skeleton, lora_target_modules=[target], lora_modules_to_save=[candidate.name])
             assert saved.trainable_params - adapter.trainable_params == candidate.trainable_params, candidate
+
+
+@pytest.mark.parametrize(
+    ("settings", "setting", "sentence"),
+    [
+        (
+            {"lora_target_modules": ["q_proj"], "lora_modules_to_save": ["self_attn"]},
+            "lora_modules_to_save",
+            "all that q_proj could match is trained in full",
+        ),
+        (
+            {"lora_target_modules": ["a", "b", "c", "d", "e"]},
+            "lora_target_modules",
+            "a, b, c, d and 1 more match nothing",
+        ),
+        ({"lora_target_modules": ["q_proj "]}, "lora_target_modules", "'q_proj ' matches nothing"),
+    ],
+)
+def test_a_refusal_names_what_stands_in_the_way(settings: dict[str, Any], setting: str, sentence: str) -> None:
+    with pytest.raises(AdapterRefused, match=sentence) as refusal:
+        plan(small("llama"), **settings)
+    assert refusal.value.findings[0].setting == setting
+
+
+def test_rows_of_what_is_no_embedding_are_refused_at_their_setting() -> None:
+    with pytest.raises(InvalidSettings, match="norm is neither an embedding nor the head") as refusal:
+        plan(small("llama"), lora_target_linear=True, peft_trainable_token_indices={"norm": [1]})
+    assert refusal.value.findings[0].setting == "peft_trainable_token_indices"

@@ -90,7 +90,11 @@ REFUSED_BY_PEFT: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("llama", {**PAIR, "lora_target_parameters": ["q_proj.weight"]}, "not a valid target"),
     ("llama", {"lora_target_modules": ["self_attn"]}, "no layer for a LlamaAttention module"),
     ("qwen3-moe", {"lora_target_modules": ["gate_proj", "down_proj"]}, "fused into gate_up_proj"),
-    ("llama", {**PAIR, "lora_modules_to_save": ["norm"], "peft_trainable_token_indices": {"norm": [1]}}, "not both"),
+    (
+        "llama",
+        {**PAIR, "lora_modules_to_save": ["lm_head"], "peft_trainable_token_indices": {"lm_head": [1]}},
+        "not both",
+    ),
 )
 
 

@@ -56,7 +56,7 @@ BAD_CONFIGS = {
     "missing sizes": (without("hidden_size", "vocab_size"), "hidden_size and vocab_size"),
     "missing layers": (without("num_hidden_layers"), "num_hidden_layers"),
     "layers as text": (changed(num_hidden_layers="four"), "num_hidden_layers"),
-    "no layers": (changed(num_hidden_layers=-1), "without layers"),
+    "no layers": (changed(num_hidden_layers=-1), "at least one layer"),
     "heads that are zero": (changed(num_attention_heads=0), ""),
     "a width that is zero": (changed(hidden_size=0), ""),
     "nested too deep": (nested(40), "nested too deeply"),
@@ -199,3 +199,20 @@ def test_a_config_is_not_changed_by_cutting_a_copy() -> None:
 def test_a_preset_says_its_published_total() -> None:
     found: BaseModel = find_base_model("  META-LLAMA/meta-llama-3-8b ")
     assert (found.origin, found.total_params) == ("preset", 8_030_261_248)
+
+
+def test_many_layers_of_many_experts_are_refused_before_they_are_built() -> None:
+    config = {"model_type": "jamba", "num_hidden_layers": 1000, "num_experts": 1000}
+    with pytest.raises(UnknownBaseModel, match="1,000 layers of 1,000 experts"):
+        base_model_from_config(json.dumps(config))
+
+
+def test_a_public_page_does_not_tell_whether_a_folder_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    sentences = []
+    for name in ("there", "gone"):
+        with pytest.raises(UnknownBaseModel) as refusal:
+            find_base_model(name, Access(folders=False))
+        sentences.append(str(refusal.value).replace(name, "…"))
+    assert sentences[0] == sentences[1]

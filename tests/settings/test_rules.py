@@ -24,6 +24,9 @@ MANY_NAMES = [f"name_{number}" for number in range(3000)]
 # What is added to a fine recipe, the setting at fault, and how bad it is.
 BROKEN: list[tuple[dict[str, Any], str, str]] = [
     ({"adapter": "dora"}, "adapter", "error"),
+    ({"bnb_config_kwargs": {"bnb_4bit_quant_type": "nf5"}}, "bnb_config_kwargs", "error"),
+    ({"bnb_config_kwargs": {"bnb_4bit_use_double_quant": "no"}}, "bnb_config_kwargs", "error"),
+    ({"gradient_checkpointing_kwargs": {"use_reentrant": "maybe"}}, "gradient_checkpointing_kwargs", "error"),
     ({"adapter": None}, "adapter", "warning"),
     ({"adapter": None}, "lora_r", "note"),
     ({"lora_r": None}, "lora_r", "error"),

@@ -80,6 +80,19 @@ QUANTIZATION_RULES: tuple[Rule, ...] = (
         "bnb_config_kwargs: bitsandbytes takes only blocksize 64 here.",
     ),
     Rule(
+        "bnb_config_kwargs",
+        "error",
+        lambda recipe: recipe.bnb_config_kwargs.get("bnb_4bit_quant_type", "nf4") not in ("nf4", "fp4"),
+        "bnb_config_kwargs: bnb_4bit_quant_type must be nf4 or fp4.",
+        "{{bnb_4bit_quant_type: nf4}}",
+    ),
+    Rule(
+        "bnb_config_kwargs",
+        "error",
+        lambda recipe: not isinstance(recipe.bnb_config_kwargs.get("bnb_4bit_use_double_quant", True), bool),
+        "bnb_config_kwargs: bnb_4bit_use_double_quant must be true or false.",
+    ),
+    Rule(
         "ple_cpu_offload",
         "error",
         lambda recipe: recipe.ple_cpu_offload and not _quantized(recipe),

@@ -71,6 +71,13 @@ TRAINING_RULES: tuple[Rule, ...] = (
         "bf16: false",
     ),
     Rule(
+        "gradient_checkpointing_kwargs",
+        "error",
+        lambda recipe: not isinstance(recipe.gradient_checkpointing_kwargs.get("use_reentrant", True), bool),
+        "gradient_checkpointing_kwargs: use_reentrant must be true or false.",
+        "{{use_reentrant: false}}",
+    ),
+    Rule(
         "activation_offloading",
         "error",
         lambda recipe: bool(recipe.activation_offloading) and not recipe.gradient_checkpointing,
