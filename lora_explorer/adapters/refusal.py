@@ -45,7 +45,8 @@ def _nothing_matched(recipe: Recipe, skeleton: Skeleton) -> AdapterRefused:
     entries = target_entries(recipe, skeleton)
     if not entries:
         return AdapterRefused(
-            "lora_target_linear finds no linear module in this model; name the target modules.",
+            "lora_target_linear finds no linear module in this model; "
+            f"name them in lora_target_modules: {', '.join(_matrices(skeleton))}.",
             setting="lora_target_linear",
         )
     if _is_swallowed(recipe, entries, skeleton):
@@ -64,6 +65,16 @@ def _nothing_matched(recipe: Recipe, skeleton: Skeleton) -> AdapterRefused:
         )
     how = " A single string is a regex and must match a whole path." if entries[0].is_regex else ""
     return AdapterRefused(f"{key}: {_written(entries)} {matches} nothing in this model.{how}{hint}", setting=key)
+
+
+def _matrices(skeleton: Skeleton) -> tuple[str, ...]:
+    """Names of the modules in the layers that hold a matrix, whatever their class."""
+    inside = (
+        path.rpartition(".")[2]
+        for path, module in skeleton.model.named_modules()
+        if skeleton.layer_of(path) is not None and getattr(getattr(module, "weight", None), "ndim", 0) == 2
+    )
+    return tuple(dict.fromkeys(inside))
 
 
 def _written(entries: Sequence[Entry]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lora_explorer.base_models.hub import fetch_config
-from lora_explorer.base_models.preset import PresetModel, find_preset
+from lora_explorer.base_models.preset import PresetModel, find_preset, nearest_preset
 from lora_explorer.errors import UnknownBaseModel
 
 Origin = Literal["preset", "file", "folder", "hub"]
@@ -117,10 +117,15 @@ def _reason(error: Exception) -> str:
 
 def _from_hub(name: str, access: Access) -> BaseModel:
     if not _HUB_ID.fullmatch(name) or ".." in name:
-        raise _refusal(f"{name!r} is neither a preset nor a Hub id of the form owner/name.")
+        sentence = f"{_short(name)!r} is neither a preset nor a Hub id of the form owner/name."
+        raise UnknownBaseModel(sentence, setting="base_model", suggestion=nearest_preset(name))
     if not access.hub:
         raise _refusal(f"{name} is not among the presets, and the Hub is switched off.")
     return BaseModel(name, "hub", _checked(fetch_config(name, CONFIG_BYTES)), name)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 60 else f"{name[:59]}…"
 
 
 def _checked(text: str) -> str:

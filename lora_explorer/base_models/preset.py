@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from types import MappingProxyType
 
@@ -33,6 +34,17 @@ def preset_models() -> tuple[PresetModel, ...]:
 def find_preset(name: str) -> PresetModel | None:
     """The preset with this id or alias, whatever its case."""
     return _by_name().get(name.lower())
+
+
+def nearest_preset(name: str) -> str | None:
+    """The id of the preset whose label is most like a name that is none."""
+    by_label = {_plain(preset.label): preset.id for preset in preset_models()}
+    close = get_close_matches(_plain(name), by_label, n=1, cutoff=0.6)
+    return by_label[close[0]] if close else None
+
+
+def _plain(label: str) -> str:
+    return "".join(letter for letter in label.lower() if letter.isalnum())
 
 
 @cache

@@ -82,22 +82,16 @@ class Answers:
         return tiles, memory_bar.memory_bar(estimate, card), memory_bar.card_chips(estimate)
 
     def details(self, sent: Any) -> Outputs:
-        """Outputs: line about the base model, heat map, coverage table, bars by kind, then the pick lists."""
+        """Outputs: no complaint, line about the base model, pick lists, heat map, coverage table, bars by kind."""
         # Plotly is not needed for the first page.
         from lora_explorer.report import charts
 
+        about_model = self._about_model(Draft.from_page(sent))
         try:
-            question = self._read(Draft.from_page(sent))
-            plan = _plan(question)
+            plan = _plan(self._read(Draft.from_page(sent)))
         except ExplorerError:
-            return [gr.skip()] * (4 + len(self.PICK_LISTS))
-        return (
-            model_facts.facts_line(question.base_model, plan.base_params),
-            heat_map.heat_map(plan),
-            coverage.coverage_table(plan),
-            charts.params_by_kind(plan),
-            *self._pick_lists(question),
-        )
+            return (*about_model, gr.skip(), gr.skip(), gr.skip())
+        return (*about_model, heat_map.heat_map(plan), coverage.coverage_table(plan), charts.params_by_kind(plan))
 
     def yaml(self, sent: Any) -> Outputs:
         """Outputs: the YAML of what is on screen, and everything to say about it."""
@@ -108,12 +102,22 @@ class Answers:
             return gr.skip(), notes.findings_list(error.findings)
         return export_axolotl(recipe, draft.text), notes.findings_list(what_to_say(draft, recipe))
 
-    def _pick_lists(self, question: Question) -> list[Any]:
+    def _about_model(self, draft: Draft) -> tuple[Any, ...]:
+        """What holds for a base model whatever is trained in it: names to choose from help where nothing matched."""
+        try:
+            recipe = draft.recipe
+            base_model = draft.base_model(recipe, self.access)
+            lists = self._pick_lists(recipe, base_model)
+        except ExplorerError:
+            return Html(""), gr.skip(), *(gr.skip() for _ in self.PICK_LISTS)
+        return Html(""), model_facts.facts_line(base_model, _base_params(base_model)), *lists
+
+    def _pick_lists(self, recipe: Recipe, base_model: BaseModel) -> list[Any]:
         """The widgets of PICK_LISTS, with this model's names and what each would train."""
         from lora_explorer.adapters import find_candidates
         from lora_explorer.base_models.skeleton import load_skeleton
 
-        found = find_candidates(question.recipe, load_skeleton(question.base_model))
+        found = find_candidates(recipe, load_skeleton(base_model))
         return [gr.update(choices=list(pick_list(name, found))) for name in self.PICK_LISTS]
 
     def _read(self, draft: Draft) -> Question:
@@ -136,3 +140,9 @@ def _plan(question: Question) -> AdapterPlan:
     from lora_explorer.base_models.skeleton import load_skeleton
 
     return plan_adapter(question.recipe, load_skeleton(question.base_model))
+
+
+def _base_params(base_model: BaseModel) -> int:
+    from lora_explorer.base_models.skeleton import load_skeleton
+
+    return load_skeleton(base_model).total_params

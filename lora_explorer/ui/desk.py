@@ -54,9 +54,10 @@ def tell(name: str, widget: Any) -> None:
 
     name: of its setting, or `card`.
     """
-    # A list of choices stays silent about an entry that was typed, except in its change event; that one also fires when
-    # a file is opened, where it says nothing new: what a widget shows for a file counts as untouched.
-    silent = isinstance(widget, gr.Dropdown) and widget.multiselect
+    # A list of choices is silent about an entry that was typed, and a text field about one that was pasted or deleted,
+    # except in their change event; that one also fires when a file is opened, where it says nothing new: what a widget
+    # shows for a file counts as untouched.
+    silent = isinstance(widget, gr.Textbox) or (isinstance(widget, gr.Dropdown) and widget.multiselect)
     event = widget.change if silent else widget.input
     event(None, widget, None, js=f"(value) => {{ {touch_js(name, 'value')} }}", show_progress="hidden")
 

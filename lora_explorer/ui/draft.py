@@ -28,7 +28,8 @@ class Draft:
     """text: the YAML last opened, whose comments and unknown keys come out again. touched: what widgets hold since.
 
     card: the name of the GPU it is held against. config: the text of an uploaded config.json, used in place of looking
-    the base model up for as long as `config_for` is the base model.
+    the base model up for as long as `config_for` is the base model. unread: a text in the editor that could not be
+    read; it stays there, and nothing is counted, until it can.
     """
 
     text: str
@@ -36,12 +37,17 @@ class Draft:
     card: str = "RTX 4090"
     config: str = ""
     config_for: str | None = None
+    unread: str | None = None
 
     @classmethod
     def from_page(cls, value: Any) -> Draft:
         """The draft as a page sent it; what is not as it should be is left out."""
         given = value if isinstance(value, Mapping) else {}
-        texts = {name: given[name] for name in ("text", "card", "config", "config_for") if _is_text(given.get(name))}
+        texts = {
+            name: given[name]
+            for name in ("text", "card", "config", "config_for", "unread")
+            if _is_text(given.get(name))
+        }
         touched = given.get("touched")
         known = {name: touched[name] for name in touched if name in SETTINGS} if isinstance(touched, Mapping) else {}
         return cls(**({"text": ""} | texts), touched=known)
@@ -56,11 +62,11 @@ class Draft:
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe on screen. Raises InvalidSettings, with one sentence for each setting at fault.
+        """The recipe on screen. Raises UnreadableYaml, and InvalidSettings with one sentence for each setting at fault.
 
         A widget that still shows what the file said leaves its value exactly as it was written.
         """
-        recipe = self.opened.recipe
+        recipe = (self.opened if self.unread is None else open_yaml(self.unread)).recipe
         untouched = shown_by(recipe)
         touched = {name: shown for name, shown in self.touched.items() if shown != untouched[name]}
         if not touched:
@@ -85,7 +91,7 @@ class Draft:
 
     def with_text(self, text: str) -> Draft:
         """Another file opened: nothing is touched yet."""
-        return replace(self, text=text, touched={})
+        return replace(self, text=text, touched={}, unread=None)
 
 
 @lru_cache(maxsize=64)

@@ -18,13 +18,13 @@ Outputs = Any
 
 
 def open_text(text: str, sent: Any) -> Outputs:
-    """Outputs: draft, findings, then every widget. What cannot be read changes nothing but the findings."""
+    """Outputs: draft, findings, then every widget. What cannot be read is kept aside and changes no widget."""
     before = Draft.from_page(sent)
     after = before.with_text(text or "")
     try:
         said = what_to_say(after, after.recipe)
     except ExplorerError as error:
-        return gr.skip(), notes.findings_list(error.findings), *_untouched()
+        return replace(before, unread=text or "").for_page(), notes.findings_list(error.findings), *_untouched()
     old, new = before.shown, after.shown
     widgets = (gr.skip() if new[name] == old[name] else new[name] for name in SETTINGS)
     return after.for_page(), notes.findings_list(said), *widgets

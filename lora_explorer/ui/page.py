@@ -17,6 +17,8 @@ from lora_explorer.ui.desk import ASK_JS, build_desk, tell
 from lora_explorer.ui.draft import Draft
 from lora_explorer.ui.tracer import Tracer
 
+# Else a browser stays silent when the same file is chosen again.
+FORGET_FILES_JS = "() => document.querySelectorAll('input[type=file]').forEach((input) => { input.value = ''; })"
 START_RECIPE = "llama-3-8b-lora.yml"
 # A figure drawn while its tab was hidden does not know its width.
 MEASURE_AGAIN_JS = '() => { setTimeout(() => window.dispatchEvent(new Event("resize")), 50); }'
@@ -96,10 +98,11 @@ def _preset_choices() -> Choices:
 def _wire_answers(page: Page) -> None:
     """The number first; then what takes longer, pictures and memory, each on its own."""
     answered, answers, desk = page.answered, page.answers, page.desk
-    pictures = [page.model.facts, answered.heat_map, answered.coverage, answered.kinds]
+    about_model = [page.model.complaint, page.model.facts]
+    pictures = [answered.heat_map, answered.coverage, answered.kinds]
     lists = [page.controls[name] for name in answers.PICK_LISTS]
     desk.count(answers.count, desk, [answered.counts, answered.side_notes], **page.live)
-    desk.draw(answers.details, desk, [*pictures, *lists], **page.live)
+    desk.draw(answers.details, desk, [*about_model, *lists, *pictures], **page.live)
     desk.weigh(answers.memory, desk, [answered.memory_tiles, answered.memory_bar, answered.chips], **page.live)
     desk.write(answers.yaml, desk, [page.yaml.editor, page.yaml.findings], **page.live)
 
@@ -109,14 +112,17 @@ def _wire_yaml(page: Page) -> None:
     yaml = page.yaml
     opened = [page.desk, yaml.findings, *page.controls.values()]
     yaml.editor.input(opening.open_text, [yaml.editor, page.desk], opened, **page.live)
-    yaml.upload.upload(opening.open_upload, [yaml.upload, page.desk], [yaml.editor, *opened], **page.live)
+    uploaded = yaml.upload.upload(opening.open_upload, [yaml.upload, page.desk], [yaml.editor, *opened], **page.live)
+    uploaded.then(None, js=FORGET_FILES_JS)
     yaml.copy.click(None, yaml.editor, None, js=_script("copy.js"))
     yaml.download.click(None, yaml.editor, None, js=_script("download.js"))
 
 
 def _wire_model_file(page: Page) -> None:
     model = page.model
-    model.upload.upload(opening.open_config, [model.upload, page.desk], [page.desk, model.complaint], **page.live)
+    opened = [page.desk, model.complaint]
+    uploaded = model.upload.upload(opening.open_config, [model.upload, page.desk], opened, **page.live)
+    uploaded.then(None, js=FORGET_FILES_JS)
 
 
 def _script(name: str) -> str:

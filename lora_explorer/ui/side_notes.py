@@ -11,7 +11,7 @@ from lora_explorer.report.notes import Fact, sentence_of
 from lora_explorer.settings import SETTINGS, Group, Recipe, errors_among
 from lora_explorer.ui.controls import group_id
 
-STALE = "The numbers are those of the last valid settings."
+STALE = "The numbers are those of earlier, valid settings."
 _ORDER = ("error", "warning", "note")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from browser.reading import expect_trainable_params, sentence, trainable_params
+from browser.reading import expect_trainable_params, open_tab, sentence, trainable_params, type_yaml, yaml_text
 
 pytestmark = pytest.mark.browser
 
@@ -72,6 +72,31 @@ def test_a_layer_out_of_range_is_refused_at_the_list_of_layers(page: Page) -> No
     page.locator("#group-targets .more > button").click()
     _add_name(page, "peft_layers_to_transform", "99")
     expect(page.locator("#peft_layers_to_transform > .sentence")).to_be_visible(timeout=20_000)
+
+
+def test_a_mapping_counts_when_it_is_filled_and_no_more_when_it_is_deleted(page: Page) -> None:
+    page.locator("#group-adapter .more > button").click()
+    ranks = page.locator("#lora_rank_pattern").locator("textarea, input").first
+    ranks.fill("{q_proj: 64}")
+    expect_trainable_params(page, 92_274_688)
+    ranks.fill("{k_proj: 64}")
+    expect_trainable_params(page, 89_128_960)
+    ranks.press("Control+A")
+    ranks.press("Delete")
+    expect_trainable_params(page, BEFORE)
+    ranks.fill("{")
+    expect(page.locator("#lora_rank_pattern > .sentence[data-kind=error]")).to_be_visible()
+    assert trainable_params(page) == BEFORE
+
+
+def test_yaml_that_cannot_be_read_stays_while_a_control_moves(page: Page) -> None:
+    open_tab(page, "YAML")
+    type_yaml(page, "adapter: lora\nlora_r: 3O\n")
+    expect(page.locator("#lora_r > .sentence[data-kind=error]")).to_be_visible()
+    page.locator("#lora_alpha input[type=number]").fill("64")
+    page.wait_for_timeout(800)
+    assert "3O" in yaml_text(page)
+    assert trainable_params(page) == BEFORE
 
 
 def test_qlora_without_4_bit_is_refused_at_the_switch(page: Page) -> None:

@@ -72,14 +72,31 @@ def test_a_bad_value_keeps_every_number_and_is_told_at_its_setting_alone(key: st
     assert tiles == SKIPPED
     assert list(sentences(side_notes)) == [key]
     assert ANSWERS.memory(sent(**touched)) == (SKIPPED, SKIPPED, SKIPPED)
-    assert set(map(repr, ANSWERS.details(sent(**touched)))) == {repr(SKIPPED)}
+    assert ANSWERS.details(sent(**touched))[-3:] == (SKIPPED, SKIPPED, SKIPPED)
+
+
+def test_names_to_choose_from_follow_the_base_model_even_where_nothing_matches() -> None:
+    _, facts, modules, *_ = ANSWERS.details(sent(base_model="openai-community/gpt2"))
+    assert "GPT-2" in facts
+    assert "c_attn" in {value for _, value in modules["choices"]}
 
 
 def test_text_that_cannot_be_read_changes_nothing_but_the_findings() -> None:
     draft, findings, *widgets = opening.open_text("- a list", sent())
-    assert draft == SKIPPED
+    assert draft == sent() | {"unread": "- a list"}
     assert 'class="error"' in findings
     assert set(map(repr, widgets)) == {repr(SKIPPED)}
+
+
+def test_text_that_cannot_be_read_stays_in_the_editor_and_marks_the_numbers_as_old() -> None:
+    unread = sent(lora_alpha=64) | {"unread": "lora_r: 3O"}
+    tiles, side_notes = ANSWERS.count(unread)
+    editor, findings = ANSWERS.yaml(unread)
+    assert (tiles, editor) == (SKIPPED, SKIPPED)
+    assert sentences(side_notes)["lora_r"][0] == "error"
+    assert "3O" in findings
+    after, *_ = opening.open_text("lora_r: 30", unread)
+    assert after["unread"] is None
 
 
 def test_opening_a_text_moves_only_the_widgets_that_it_changes() -> None:

@@ -44,7 +44,7 @@ QUANTIZATION_RULES: tuple[Rule, ...] = (
         "load_in_4bit",
         "error",
         lambda recipe: recipe.adapter == "qlora" and not recipe.load_in_4bit,
-        "adapter qlora needs load_in_4bit: true.",
+        "adapter qlora needs 4-bit base weights.",
         "load_in_4bit: true",
     ),
     Rule(
