@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from lora_explorer.base_models import BaseModel, base_model_from_config
 from lora_explorer.base_models.skeleton import Skeleton, load_skeleton
 from lora_explorer.memory import Card, cards
-from lora_explorer.memory.estimate import timeline_of, trace_run
 from lora_explorer.memory.prepared_model import Adapter, Everything
 from lora_explorer.memory.step import Attention, Quantization, Step
 from lora_explorer.memory.timeline import replay
+from lora_explorer.memory.traced_run import timeline_of, trace_run
 
 if TYPE_CHECKING:
     from torch import nn

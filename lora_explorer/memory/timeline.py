@@ -4,52 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lora_explorer.memory.allocator import Block, CachingAllocator, OutOfMemory
-from lora_explorer.memory.optimizers import OptimizerTrace, StepEvents
+from lora_explorer.memory.events import Timeline
+from lora_explorer.memory.loading import load
+from lora_explorer.memory.optimizers import OptimizerTrace
 from lora_explorer.memory.step import Loading
-from lora_explorer.memory.trace import Category, Phase, Resident, Segment, Trace
+from lora_explorer.memory.trace import Phase, Resident, Segment, Trace
 
 ROUNDING = "allocator rounding"
-_BASE = ("base weights", "quantization state")
-
-
-@dataclass
-class Timeline:
-    """events: `i` is the birth of storage i, `~i` its death. marks: (position in events, segment beginning there)."""
-
-    sizes_bytes: list[int] = field(default_factory=list)
-    categories: list[Category] = field(default_factory=list)
-    events: list[int] = field(default_factory=list)
-    marks: list[tuple[int, Segment]] = field(default_factory=list)
-
-    def born(self, size_bytes: int, category: Category) -> int:
-        """Record a birth and return the number of the storage."""
-        number = len(self.sizes_bytes)
-        self.sizes_bytes.append(size_bytes)
-        self.categories.append(category)
-        self.events.append(number)
-        return number
-
-    def died(self, number: int) -> None:
-        """Record a death."""
-        self.events.append(~number)
-
-    def mark(self, segment: Segment) -> None:
-        """Begin a segment."""
-        self.marks.append((len(self.events), segment))
-
-    def extend(self, part: Trace | StepEvents) -> int:
-        """Append the events of a part, whose storages are numbered on from here; returns the first number."""
-        offset = len(self.sizes_bytes)
-        position = len(self.events)
-        self.sizes_bytes.extend(part.sizes_bytes)
-        self.categories.extend(part.categories)
-        self.events.extend([number + offset if number >= 0 else number - offset for number in part.events])
-        if isinstance(part, Trace):
-            self.marks.extend((start + position, segment) for start, segment in part.marks)
-        return offset
 
 
 @dataclass(frozen=True)
@@ -74,7 +38,7 @@ def assemble(
 ) -> Timeline:
     """Loading, then two steps. workspace_bytes: of one cuBLAS handle; forward and backward thread have one each."""
     timeline = Timeline()
-    _load(timeline, residents, loading)
+    load(timeline, residents, loading)
     workspaces = _workspaces_at_first_use(trace, workspace_bytes)
     finished = set(trace.finish)
     gradients = [n for n, category in enumerate(trace.categories) if category == "gradients" and n not in finished]
@@ -141,59 +105,6 @@ def _replay_segment(
                 allocator.release(block)
                 blocks[~number] = None
     return peak, at
-
-
-def _load(timeline: Timeline, residents: Sequence[Resident], loading: Loading) -> None:
-    """Tensors arrive in the checkpoint's type; each quantized one is packed beside the arriving one, which then goes.
-
-    Other changes of type follow when all have arrived. "placed" is transformers 5 (core_model_loading.py): one large
-    block is taken and let go first, so that the weights are cut from one segment, and they come in order of name.
-    """
-    timeline.mark(Segment("load", "embedding"))
-    base = [resident for resident in residents if resident.category in _BASE]
-    parameters = _by_parameter(base)
-    if loading == "placed":
-        timeline.died(timeline.born(sum(_warm_up_bytes(resident) for resident in base), "temporaries"))
-        parameters.sort(key=lambda parts: _natural_key(parts[0].path))
-    converted: dict[str, int] = {}
-    for weight, *state in parameters:
-        if weight.quantized:
-            arrived = timeline.born(weight.arrives_bytes, "temporaries")
-            for resident in (*state, weight):
-                timeline.born(resident.size_bytes, resident.category)
-            timeline.died(arrived)
-        elif weight.arrives_bytes not in (0, weight.size_bytes):
-            converted[weight.path] = timeline.born(weight.arrives_bytes, weight.category)
-        else:
-            timeline.born(weight.size_bytes, weight.category)
-    for resident in base:
-        if resident.path in converted and resident.category == "base weights":
-            timeline.born(resident.size_bytes, resident.category)
-            timeline.died(converted[resident.path])
-    for resident in residents:
-        if resident.category not in _BASE:
-            timeline.born(resident.size_bytes, resident.category)
-
-
-def _by_parameter(base: Sequence[Resident]) -> list[list[Resident]]:
-    """A quantized weight together with its quantization state."""
-    parts: list[list[Resident]] = []
-    for resident in base:
-        if resident.category == "quantization state":
-            parts[-1].append(resident)
-        else:
-            parts.append([resident])
-    return parts
-
-
-def _warm_up_bytes(resident: Resident) -> int:
-    if resident.category == "quantization state":
-        return 0
-    return resident.size_bytes if resident.quantized else resident.arrives_bytes or resident.size_bytes
-
-
-def _natural_key(path: str) -> list[tuple[int, int | str]]:
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in path.split(".")]
 
 
 def _workspaces_at_first_use(trace: Trace, workspace_bytes: int) -> Trace:

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from lora_explorer.memory.estimate import trace_run
 from lora_explorer.memory.losses import Loss
 from lora_explorer.memory.step import Step
 from lora_explorer.memory.trace import Trace
+from lora_explorer.memory.traced_run import trace_run
 
 from .models import LLAMA, Lora, peak_of, skeleton_of
 

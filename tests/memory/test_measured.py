@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from lora_explorer.memory.cards import WORKSPACE_BYTES
-from lora_explorer.memory.estimate import timeline_of, trace_run
 from lora_explorer.memory.prepared_model import Adapter, Everything
 from lora_explorer.memory.step import Quantization, Step
 from lora_explorer.memory.timeline import Replay, replay
+from lora_explorer.memory.traced_run import timeline_of, trace_run
 
 from .models import Lora, skeleton_of
 

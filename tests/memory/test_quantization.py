@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from lora_explorer.base_models.skeleton import load_skeleton
-from lora_explorer.memory.estimate import TracedRun, trace_run
 from lora_explorer.memory.layers import whole_stack
 from lora_explorer.memory.prepared_model import prepare
 from lora_explorer.memory.quantization import quantization_tensors
 from lora_explorer.memory.step import Quantization, Step
+from lora_explorer.memory.traced_run import TracedRun, trace_run
 
 from .models import LLAMA, MIXTRAL, Lora, llama_3_8b, skeleton_of
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from lora_explorer.memory.allocator import MIB
-from lora_explorer.memory.estimate import TracedRun, timeline_of, trace_run
 from lora_explorer.memory.step import Quantization, Step
 from lora_explorer.memory.timeline import parts_at, replay
+from lora_explorer.memory.traced_run import TracedRun, timeline_of, trace_run
 
 from .models import LLAMA, Lora, skeleton_of
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from lora_explorer.memory.estimate import TracedRun, timeline_of, trace_run
 from lora_explorer.memory.prepared_model import Adapter, Everything
 from lora_explorer.memory.step import Quantization, Step
 from lora_explorer.memory.timeline import parts_at, replay
+from lora_explorer.memory.traced_run import TracedRun, timeline_of, trace_run
 
 from .models import DEEPSEEK, GEMMA_3, GPT_OSS, LLAMA, MIXTRAL, Lora, peak_of, skeleton_of
 

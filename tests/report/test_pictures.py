@@ -6,8 +6,7 @@ import re
 
 import pytest
 
-from lora_explorer.memory import find_card
-from lora_explorer.memory.estimate import CardFit, MemoryEstimate
+from lora_explorer.memory import CardFit, MemoryEstimate, find_card
 from lora_explorer.report import charts, coverage, headline, heat_map, memory_bar
 from lora_explorer.report.html import Html, tag
 from report.plans import PARAMS_OF_KIND, plan_of

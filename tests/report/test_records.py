@@ -11,8 +11,7 @@ from lora_explorer.adapters.result import AdapterPlan
 from lora_explorer.base_models import find_base_model
 from lora_explorer.base_models.skeleton import load_skeleton
 from lora_explorer.findings import Finding
-from lora_explorer.memory import MemoryEstimate
-from lora_explorer.memory.estimate import CardFit
+from lora_explorer.memory import CardFit, MemoryEstimate
 from lora_explorer.report.records import count_record, estimate_record, finding_records
 from lora_explorer.settings import recipe_from
 
