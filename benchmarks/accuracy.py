@@ -1,6 +1,6 @@
 """Hold memory predictions against measured runs.
 
-    python benchmarks/accuracy.py FILE.jsonl... [--json] [--full-depth]
+    python benchmarks/accuracy.py FILE.jsonl... [--json | --markdown | --update-readme] [--full-depth]
 
 Each line of a file is one measured run: the model's config, the adapter, the training loop, and what was measured.
 A row or column that is not known is an error, never skipped.
@@ -10,125 +10,91 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from statistics import mean
-from typing import TYPE_CHECKING, Any, Literal
 
-from lora_explorer.base_models import BaseModel, base_model_from_config
-from lora_explorer.base_models.skeleton import Skeleton, load_skeleton
-from lora_explorer.memory import Card, cards
-from lora_explorer.memory.prepared_model import Adapter, Everything
-from lora_explorer.memory.step import Attention, Quantization, Step
-from lora_explorer.memory.timeline import replay
-from lora_explorer.memory.traced_run import timeline_of, trace_run
+from accuracy_table import README, Comparison, TableMissing, markdown, print_tables, summarize, updated
+from measured_rows import (
+    PEER_QUANTITIES,
+    QUANTITIES,
+    Row,
+    UnknownRow,
+    adapter_of,
+    card_of,
+    complete,
+    is_only_relative,
+    model_of,
+    step_of,
+)
 
-if TYPE_CHECKING:
-    from torch import nn
-    from transformers import PreTrainedModel
+from lora_explorer.base_models.skeleton import load_skeleton
+from lora_explorer.errors import ExplorerError
+from lora_explorer.memory import Card
+from lora_explorer.memory.events import Timeline
+from lora_explorer.memory.races import typical_run
+from lora_explorer.memory.timeline import Replay, replay
+from lora_explorer.memory.traced_run import trace_run
 
-# measured column -> quantity; None for columns that are no prediction of ours.
-QUANTITIES: dict[str, str | None] = {
-    "allocated_after_load_bytes": "allocated_after_load",
-    "peak_forward_bytes": "peak_forward",
-    "peak_backward_bytes": "peak_backward",
-    "peak_optimizer_bytes": "peak_optimizer",
-    "peak_allocated_bytes": "peak_allocated",
-    "peak_reserved_bytes": "peak_reserved",
-    "process_bytes": "process",
-    "trainable_params": "trainable_params",
-    "all_params": "all_params",
-    "cuda_context_bytes": None,
-    "optimizer_state_bytes": None,
-    "gradient_bytes": None,
-    "allocated_bytes_running_max": None,
-    "nvidia_smi_peak_minus_initial_mean_over_gpus": None,
-    "throughput": None,
-}
-PEER_QUANTITIES = {"tensors_bytes": "peak_allocated", "process_bytes": "process"}
-COLUMNS = frozenset(
-    {
-        "id", "source", "gpu", "versions", "model_id", "model_config", "adapter", "base_quantization", "double_quant",
-        "dtype", "loop", "autocast", "adapter_dtype", "prepare_model_for_kbit_training", "micro_batch_size",
-        "sequence_len", "gradient_checkpointing", "use_reentrant", "use_cache", "attn_implementation", "sdpa_kernel",
-        "optimizer", "n_gpus", "parallelism", "measured", "peer_prediction", "note", "stack_as_published", "packing",
-    }
-)  # fmt: skip
-CARD_NAMES = {"Tesla T4": "T4", "NVIDIA A100-80GB": "A100 80GB SXM"}
-ATTENTIONS: dict[str, Attention] = {"eager": "eager", "sdpa": "sdpa", "flash_attention_2": "varlen"}
-
-
-class UnknownRow(Exception):
-    """The row says something that this script does not know how to predict."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One quantity of one row. error_percent: of the measurement, negative when too low."""
-
-    id: str
-    quantity: str
-    predicted: int
-    measured: int
-    error_percent: float
-    peer_error_percent: float | None
-
-
-@dataclass(frozen=True)
-class RowAdapter:
-    """A LoRA adapter as a row names it."""
-
-    r: int
-    lora_alpha: int
-    lora_dropout: float
-    target_modules: tuple[str, ...]
-    float32: bool
-
-    def inject(self, model: PreTrainedModel) -> nn.Module:
-        from peft import LoraConfig, get_peft_model
-
-        config = LoraConfig(
-            r=self.r,
-            lora_alpha=self.lora_alpha,
-            lora_dropout=self.lora_dropout,
-            target_modules=list(self.target_modules),
-            task_type="CAUSAL_LM",
-        )
-        adapted: nn.Module = get_peft_model(model, config, autocast_adapter_dtype=self.float32)
-        return adapted
-
-    def layer_kinds(self, skeleton: Skeleton) -> Sequence[Hashable]:
-        return [0] * skeleton.num_layers
+# Of runs that can only be compared with each other, the one that the others are held against.
+REFERENCE_ENDING = "-rank32"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("files", nargs="+", type=Path)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--full-depth", action="store_true", help="trace every layer of every model")
-    options = parser.parse_args()
+    options = _parser().parse_args()
     try:
-        rows = [json.loads(line) for file in options.files for line in file.read_text().splitlines() if line.strip()]
-        compared = [c for row in rows for c in compare(row, full_depth=options.full_depth)]
-    except UnknownRow as error:
+        compared = {file.stem: list(compare_all(_rows(file), full_depth=options.full_depth)) for file in options.files}
+        _show(compared, options)
+    except (UnknownRow, TableMissing, ExplorerError) as error:
         print(error, file=sys.stderr)
         return 1
-    report = {"rows": [asdict(each) for each in compared], "summary": summarize(compared)}
-    if options.json:
-        print(json.dumps(report))
-    else:
-        print_tables(compared, summarize(compared))
     return 0
 
 
-def compare(row: Mapping[str, Any], *, full_depth: bool = False) -> Iterator[Comparison]:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("files", nargs="+", type=Path)
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print one JSON object")
+    output.add_argument("--markdown", action="store_true", help="print the summary as a Markdown table")
+    output.add_argument("--update-readme", action="store_true", help="write that table between README.md's markers")
+    parser.add_argument("--full-depth", action="store_true", help="trace every layer of every model")
+    return parser
+
+
+def _rows(file: Path) -> list[Row]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def _show(compared: dict[str, list[Comparison]], options: argparse.Namespace) -> None:
+    together = [comparison for comparisons in compared.values() for comparison in comparisons]
+    if options.json:
+        print(json.dumps({"rows": [asdict(each) for each in together], "summary": summarize(together)}))
+    elif options.markdown:
+        print(markdown(compared))
+    elif options.update_readme:
+        README.write_text(updated(README.read_text(encoding="utf-8"), markdown(compared)), encoding="utf-8")
+    else:
+        print_tables(together)
+
+
+def compare_all(rows: Sequence[Row], *, full_depth: bool = False) -> Iterator[Comparison]:
+    """Every row of a file, and those that can only be compared with each other also as ratios. Raises UnknownRow."""
+    relative: list[Comparison] = []
+    for row in rows:
+        for comparison in compare(row, full_depth=full_depth):
+            yield comparison
+            if not comparison.comparable:
+                relative.append(comparison)
+    reference = next((each for each in relative if each.id.endswith(REFERENCE_ENDING)), None)
+    if reference is not None:
+        yield from (_ratio(each, reference) for each in relative if each is not reference)
+
+
+def compare(row: Row, *, full_depth: bool = False) -> Iterator[Comparison]:
     """Predict a row and hold every known quantity against what was measured. Raises UnknownRow."""
-    unknown = [*(set(row) - COLUMNS), *(set(row["measured"]) - set(QUANTITIES))]
-    if unknown:
-        raise UnknownRow(f"{row.get('id')}: unknown columns {', '.join(sorted(unknown))}")
+    row = complete(row)
     predicted = predict(row, full_depth=full_depth)
     peer = {PEER_QUANTITIES[k]: v for k, v in (row.get("peer_prediction") or {}).items() if k in PEER_QUANTITIES}
     for column, measured in row["measured"].items():
@@ -137,17 +103,23 @@ def compare(row: Mapping[str, Any], *, full_depth: bool = False) -> Iterator[Com
             continue
         peer_error = _percent(peer[quantity], measured) if quantity in peer else None
         value = predicted[quantity]
-        yield Comparison(row["id"], quantity, value, measured, _percent(value, measured), peer_error)
+        # Counts do not depend on how long a batch is.
+        comparable = quantity.endswith("params") or not is_only_relative(row)
+        yield Comparison(row["id"], quantity, value, measured, _percent(value, measured), peer_error, comparable)
 
 
-def predict(row: Mapping[str, Any], *, full_depth: bool = False) -> dict[str, int]:
-    """Every quantity of a row, predicted."""
+def predict(row: Row, *, full_depth: bool = False) -> dict[str, int]:
+    """Every quantity of a completed row, predicted. Raises UnknownRow."""
     card = card_of(row)
     step = step_of(row, card)
     skeleton = load_skeleton(model_of(row))
     run = trace_run(skeleton, step, adapter_of(row), full_depth=full_depth)
-    result = replay(timeline_of(run, step, card.workspace_bytes), card.capacity_bytes)
+    timeline, result = typical_run(run, step, card.workspace_bytes)
+    if result.peak_reserved_bytes > card.capacity_bytes:
+        result = replay(timeline, card.capacity_bytes)
+    reserved = _reserved_from_an_empty_cache(timeline, card) if is_only_relative(row) else result.peak_reserved_bytes
     trainable = sum(_numel(tensor.shape) for tensor in run.trained)
+    adapted = row.get("adapter") or row.get("peft_config")
     context = row["measured"].get("cuda_context_bytes", card.context_bytes)
     return {
         "allocated_after_load": result.after_load_bytes,
@@ -155,109 +127,33 @@ def predict(row: Mapping[str, Any], *, full_depth: bool = False) -> dict[str, in
         "peak_backward": result.peaks_bytes.get("backward", 0),
         "peak_optimizer": result.peaks_bytes.get("optimizer", 0),
         "peak_allocated": result.peak_allocated_bytes,
-        "peak_reserved": result.peak_reserved_bytes,
-        "process": result.peak_reserved_bytes + context,
+        "peak_reserved": reserved,
+        "process": reserved + context,
         "trainable_params": trainable,
-        "all_params": skeleton.total_params + (trainable if row["adapter"] else 0),
+        "all_params": skeleton.total_params + (trainable if adapted else 0),
     }
 
 
-def model_of(row: Mapping[str, Any]) -> BaseModel:
-    return base_model_from_config(json.dumps(row["model_config"]), row["model_id"])
+def _reserved_from_an_empty_cache(timeline: Timeline, card: Card) -> int:
+    """Most reserved in the second step if `torch.cuda.empty_cache` is called before it.
 
-
-def card_of(row: Mapping[str, Any]) -> Card:
-    name = CARD_NAMES.get(row["gpu"])
-    found = next((card for card in cards() if card.name == name), None)
-    if found is None:
-        raise UnknownRow(f"{row['id']}: unknown gpu {row['gpu']}")
-    return found
-
-
-def adapter_of(row: Mapping[str, Any]) -> Adapter:
-    given = row["adapter"]
-    if given is None:
-        return Everything()
-    return RowAdapter(
-        given["lora_r"],
-        given["lora_alpha"],
-        given["lora_dropout"],
-        tuple(given["lora_target_modules"]),
-        row["adapter_dtype"] == "float32",
+    PEFT's script calls it every ten steps and sorts twenty batches at a time, the longest first: the longest batch
+    always meets an empty cache.
+    """
+    phases = [(start, segment.phase) for start, segment in timeline.marks]
+    begins = next(
+        start
+        for (start, phase), (_, before) in zip(phases[1:], phases, strict=False)
+        if before == "optimizer" and phase == "forward"
     )
+    timeline.emptied.append(begins)
+    result: Replay = replay(timeline, card.capacity_bytes)
+    return int(result.occupancy.reserved_bytes[begins:].max())
 
 
-def step_of(row: Mapping[str, Any], card: Card) -> Step:
-    """The training loop that a row describes. Raises UnknownRow."""
-    if row["loop"] not in ("plain", "trl") or row.get("n_gpus", 1) != 1:
-        raise UnknownRow(f"{row['id']}: loop {row['loop']} on {row.get('n_gpus')} GPUs is not known")
-    trainer = row["loop"] == "trl"
-    reentrant = row.get("use_reentrant", trainer)
-    # The fms plugin quantizes and wraps the model itself, without PEFT's k-bit preparation.
-    plugin = row.get("stack_as_published", "").startswith("fms plugin config 'accelerated-peft-bnb'")
-    return Step(
-        micro_batch_size=row["micro_batch_size"],
-        sequence_len=row["sequence_len"],
-        loading="placed" if trainer or row["base_quantization"] else "moved",
-        dtype=row["dtype"],
-        autocast=row.get("autocast", trainer),
-        quantization=_quantization(row),
-        kbit_preparation=row.get("prepare_model_for_kbit_training", _quantization(row) is not None and not plugin),
-        conversions="trl" if trainer else "none",
-        attention=ATTENTIONS[row["attn_implementation"]],
-        flash_kernels=card.flash_attention,
-        loss="shifted" if _transformers_version(row) < (4, 50) else "plain",
-        checkpointing=("reentrant" if reentrant else "non-reentrant") if row["gradient_checkpointing"] else None,
-        inputs_require_grads=bool(row["adapter"]) and bool(reentrant),
-        keeps_outputs=not trainer,
-        outputs_to_float32=trainer,
-        attention_mask=False,
-        optimizer=row["optimizer"],
-        clips_gradients=trainer,
-    )
-
-
-def _transformers_version(row: Mapping[str, Any]) -> tuple[int, ...]:
-    versions = row["versions"]
-    text = versions.get("transformers") or re.findall(r"transformers ([\d.]+)", versions["as_published"])[0]
-    return tuple(int(part) for part in text.split(".")[:2])
-
-
-def _quantization(row: Mapping[str, Any]) -> Quantization | None:
-    kinds: dict[str, Literal["nf4", "int8"]] = {"nf4": "nf4", "int8": "int8"}
-    if row["base_quantization"] is None:
-        return None
-    return Quantization(kinds[row["base_quantization"]], row["double_quant"])
-
-
-def summarize(compared: Sequence[Comparison]) -> dict[str, dict[str, float]]:
-    """For each quantity: rows, mean and worst error, and the worst prediction that was too low."""
-    quantities = dict.fromkeys(each.quantity for each in compared)
-    return {name: _summary([c.error_percent for c in compared if c.quantity == name]) for name in quantities}
-
-
-def _summary(errors: Sequence[float]) -> dict[str, float]:
-    return {
-        "rows": len(errors),
-        "mean_abs_percent": mean(abs(error) for error in errors),
-        "worst_abs_percent": max(abs(error) for error in errors),
-        "worst_under_percent": max(0.0, -min(errors)),
-    }
-
-
-def print_tables(compared: Sequence[Comparison], summary: Mapping[str, Mapping[str, float]]) -> None:
-    for each in compared:
-        peer = "" if each.peer_error_percent is None else f"{each.peer_error_percent:+9.2f} %"
-        print(
-            f"{each.id:90} {each.quantity:22} {each.predicted:15,} {each.measured:15,} "
-            f"{each.error_percent:+8.2f} % {peer}"
-        )
-    print(f"\n{'quantity':24}{'rows':>6}{'mean':>10}{'worst':>10}{'worst under':>14}")
-    for name, figures in summary.items():
-        print(
-            f"{name:24}{figures['rows']:6.0f}{figures['mean_abs_percent']:9.2f} %{figures['worst_abs_percent']:8.2f} %"
-            f"{figures['worst_under_percent']:12.2f} %"
-        )
+def _ratio(variant: Comparison, reference: Comparison) -> Comparison:
+    predicted, measured = variant.predicted / reference.predicted, variant.measured / reference.measured
+    return Comparison(variant.id, f"{variant.quantity}_relative", predicted, measured, _percent(predicted, measured))
 
 
 def _percent(predicted: float, measured: float) -> float:

@@ -2,8 +2,8 @@
 
     python benchmarks/latency.py [--only NAME...] [--json]
 
-Names: count, skeleton, memory, slider, start, cli. Nothing here is a test: times depend on the machine, ratios less so.
-The browser parts need Chromium and Playwright.
+Names: count, skeleton, memory, shapes, resident, slider, start, cli.
+Nothing here is a test: times depend on the machine, ratios less so. The browser parts need Chromium and Playwright.
 """
 
 from __future__ import annotations
@@ -36,6 +36,22 @@ LLAMA_405B = "meta-llama/Llama-3.1-405B"
 DEEPSEEK_V3 = "deepseek-ai/DeepSeek-V3"
 MOVES = 40
 STARTS = 5
+MODELS = 60
+STEP: dict[str, Any] = {
+    "adapter": "lora",
+    "lora_r": 32,
+    "lora_alpha": 16,
+    "lora_target_linear": True,
+    "micro_batch_size": 2,
+    "sequence_len": 2048,
+    "gradient_checkpointing": True,
+    "learning_rate": 0.0002,
+}
+CHANGES: dict[str, Sequence[int]] = {
+    "lora_r": range(41, 61),
+    "micro_batch_size": range(3, 23),
+    "sequence_len": range(2304, 7424, 256),
+}
 
 ONE_SLIDER_ONE_NUMBER = """
 import os
@@ -61,6 +77,29 @@ from accelerate.commands import estimate
 estimate.verify_on_hub = lambda repo, token=None: SimpleNamespace(config={}, library_name="transformers")
 options = estimate.estimate_command_parser().parse_args([sys.argv[1], "--library_name", "transformers"])
 estimate.estimate_command(options)
+"""
+MANY_MODELS = """
+import sys
+from lora_explorer.base_models import base_model_from_config
+from lora_explorer.base_models.preset import preset_models
+from lora_explorer.errors import ExplorerError
+from lora_explorer.memory import estimate_memory
+from lora_explorer.settings import recipe_from
+settings = {"adapter": "lora", "lora_r": 16, "lora_alpha": 16, "lora_target_linear": True, "learning_rate": 0.0002}
+done = 0
+for preset in preset_models():
+    recipe = recipe_from({**settings, "base_model": preset.id})
+    try:
+        estimate_memory(recipe, base_model_from_config(preset.config_json, preset.id))
+    except ExplorerError:
+        continue
+    done += 1
+    if done == int(sys.argv[1]):
+        break
+else:
+    raise SystemExit("There are fewer presets than that.")
+with open("/proc/self/statm") as pages:
+    print(int(pages.read().split()[1]) * 4096)
 """
 # Sets the slider as a hand does and watches the number until it is another one.
 MOVE = """async ([slider, value, output]) => {
@@ -140,6 +179,48 @@ def memory_rows() -> Iterator[Row]:
     answers.memory(drafts[0])
     times = [_milliseconds(partial(answers.memory, draft)) for draft in drafts[1:]]
     yield Row("memory", "memory figure after a slider move, 8B, median", median(times), "ms", "≤ 500 ms")
+
+
+def shape_rows() -> Iterator[Row]:
+    """The memory figure in a process that has answered before: a shape never asked for, and one changed a little."""
+    from lora_explorer.base_models import BaseModel, find_base_model
+    from lora_explorer.memory import estimate_memory
+    from lora_explorer.settings import recipe_from
+
+    def milliseconds(model: BaseModel, **settings: int) -> float:
+        recipe = recipe_from({**STEP, "base_model": model.label, **settings})
+        return _milliseconds(lambda: estimate_memory(recipe, model))
+
+    for name, new_wanted in ((LLAMA_8B, "≤ 400 ms"), (LLAMA_405B, "≤ 1,200 ms"), (DEEPSEEK_V3, "≤ 1,200 ms")):
+        model = find_base_model(name)
+        for settings in ({}, {"lora_r": 24}, {"lora_r": 40}):
+            milliseconds(model, **settings)
+        # Lengths that leave another remainder of the kernels' tiles have nothing in common with those before.
+        yield from _spread(
+            [milliseconds(model, sequence_len=2048 + more) for more in range(1, 13)], f"new shape, {name}", new_wanted
+        )
+        for setting, values in CHANGES.items():
+            times = [milliseconds(model, **{setting: value}) for value in values]
+            yield from _spread(times, f"changed {setting}, {name}", "≤ 30 ms")
+    model = find_base_model(LLAMA_8B)
+    recipe = recipe_from({**STEP, "base_model": LLAMA_8B})
+    deep = _milliseconds(lambda: estimate_memory(recipe, model, full_depth=True))
+    yield Row("shapes", f"every layer traced, {LLAMA_8B}", deep, "ms", "≤ 4,000 ms")
+
+
+def _spread(times: Sequence[float], what: str, wanted: str) -> Iterator[Row]:
+    yield Row("shapes", f"{what}, median of {len(times)}", median(times), "ms", wanted)
+    yield Row("shapes", f"{what}, p95", quantiles(times, n=20)[-1], "ms", wanted)
+
+
+def resident_rows() -> Iterator[Row]:
+    """What a process keeps after many models."""
+    answer = subprocess.run(
+        [sys.executable, "-c", MANY_MODELS, str(MODELS)], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    yield Row(
+        "resident", f"resident after estimates of {MODELS} models", float(answer.stdout) / 2**20, "MiB", "≤ 2,048 MiB"
+    )
 
 
 def slider_rows() -> Iterator[Row]:
@@ -266,6 +347,8 @@ def chromium() -> Iterator[Browser]:
 
 
 PARTS: dict[str, Callable[[], Iterator[Row]]] = {
+    "shapes": shape_rows,
+    "resident": resident_rows,
     "start": start_rows,
     "slider": slider_rows,
     "cli": cli_rows,

@@ -6,19 +6,17 @@ Results go to stdout and everything else to stderr. Exit status: 0 fine, 1 the c
 from __future__ import annotations
 
 import json
-import logging
-import os
 import sys
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lora_explorer import __version__
+from lora_explorer import __version__, questions
 from lora_explorer.errors import ExplorerError, InvalidSettings, MemoryUnknown, UnknownBaseModel
 from lora_explorer.exports.axolotl import Imported, export_axolotl, import_axolotl
 from lora_explorer.findings import Finding, errors_among
@@ -28,7 +26,7 @@ from lora_explorer.settings import Recipe, find_problems
 if TYPE_CHECKING:
     from lora_explorer.adapters import AdapterPlan
     from lora_explorer.base_models import BaseModel
-    from lora_explorer.memory import Card, MemoryEstimate
+    from lora_explorer.memory import Card
 
 app = typer.Typer(
     name="lora-explorer",
@@ -56,6 +54,13 @@ ModelConfig = Annotated[
     typer.Option("--model-config", metavar="FILE", help="A Hugging Face config.json in place of base_model."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+ExpandableSegments = Annotated[
+    bool,
+    typer.Option(
+        "--expandable-segments/--no-expandable-segments",
+        help="How PYTORCH_ALLOC_CONF sets the allocator up; Axolotl turns them on.",
+    ),
+]
 FullDepth = Annotated[bool, typer.Option("--full-depth", help="Trace every layer instead of one of each kind.")]
 
 
@@ -71,7 +76,7 @@ def count(config: Config, model_config: ModelConfig = None, as_json: AsJson = Fa
     """Count what is trained: exactly as PEFT does."""
     with _at_fault(as_json=as_json):
         imported = _usable(config)
-        plan = _plan(imported.recipe, _base_model(imported.recipe, model_config))
+        plan = questions.plan(imported.recipe, _base_model(imported.recipe, model_config))
         _tell(_all_findings(imported, plan))
     if as_json:
         _print_json(records.count_record(plan))
@@ -86,20 +91,44 @@ def estimate(
     gpu: Annotated[str | None, typer.Option("--gpu", help="Hold the need against this card only.")] = None,
     n_gpus: Annotated[int, typer.Option("--n-gpus", min=1, help="Cards that train side by side.")] = 1,
     full_depth: FullDepth = False,
+    expandable_segments: ExpandableSegments = True,
+    savings: Annotated[bool, typer.Option("--savings", help="Trace what single changes would save, too.")] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Run the step for real, too: on the first GPU, or a small one on the CPU.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Estimate the memory of a training step, replayed on the meta device."""
-    card = _card(gpu)
+    card, unknown_card = _card(gpu)
+    _tell(unknown_card)
     with _at_fault(as_json=as_json):
-        imported = _usable(config)
-        base_model = _base_model(imported.recipe, model_config)
-        _tell(_all_findings(imported, _plan(imported.recipe, base_model)))
-        result = _estimate(imported.recipe, base_model, card, full_depth=full_depth)
-    record = records.estimate_record(result, gpu=card.name if card else None, n_gpus=n_gpus)
+        imported = _imported(config)
+    with _at_fault(as_json=as_json, known=partial(_still_known, imported.recipe, model_config, card)):
+        base_model = _base_model(_checked_recipe(imported), model_config)
+        _tell(_all_findings(imported, questions.plan(imported.recipe, base_model)))
+        gpus = questions.plan_of_gpus(n_gpus, imported)
+        estimate = partial(questions.estimate, full_depth=full_depth, parallel=gpus)
+        held_against: dict[str, Any] = {"card": card, "expandable_segments": expandable_segments}
+        result = estimate(imported.recipe, base_model, **held_against)
+        saved = questions.savings(imported.recipe, base_model, estimate, **held_against) if savings else None
+    record = records.estimate_record(result, gpu=card.name if card else None)
+    if saved is not None:
+        record["savings"] = records.saving_records(saved)
+    measured: records.Record = {}
+    failed: tuple[Finding, ...] = ()
+    if measure:
+        measured, failed = questions.measured(imported.recipe, base_model, expandable_segments=expandable_segments)
+    _tell(failed)
+    record |= measured
+    if unknown_card or failed:
+        record["findings"] = records.finding_records((*unknown_card, *failed))
     if as_json:
         _print_json(record)
     else:
-        terminal.show_estimate(record)
+        terminal.show_estimate(record, saved)
+        terminal.show_measurement(measured)
+    if unknown_card or failed:
+        raise typer.Exit(AT_FAULT)
 
 
 @app.command()
@@ -164,29 +193,23 @@ def main() -> None:
 
 
 @contextmanager
-def _at_fault(*, as_json: bool = False) -> Iterator[None]:
-    """Errors raised on purpose become lines on stderr and exit status 1."""
+def _at_fault(
+    *, as_json: bool = False, known: Callable[[ExplorerError], records.Record] | None = None
+) -> Iterator[None]:
+    """Errors raised on purpose become lines on stderr and exit status 1.
+
+    known: what can be said all the same, printed with the findings.
+    """
     try:
         yield
     except ExplorerError as error:
         _tell(error.findings)
+        record = {"findings": records.finding_records(error.findings), **(known(error) if known else {})}
         if as_json:
-            _print_json({"findings": records.finding_records(error.findings)})
+            _print_json(record)
+        else:
+            terminal.show_still_known(record)
         raise typer.Exit(AT_FAULT) from error
-
-
-@contextmanager
-def _quiet_libraries() -> Iterator[None]:
-    """torch, transformers and bitsandbytes talk while they load, some of them on stdout."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(sys.stderr):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _text_of(file: Path) -> str:
@@ -208,12 +231,18 @@ def _imported(config: Path) -> Imported:
 
 
 def _usable(config: Path) -> Imported:
-    """A configuration without errors. Raises InvalidSettings with all its findings, warnings too: they may explain."""
+    """A configuration without errors. Raises InvalidSettings with all its findings."""
     imported = _imported(config)
+    _checked_recipe(imported)
+    return imported
+
+
+def _checked_recipe(imported: Imported) -> Recipe:
+    """Raises InvalidSettings with all findings where one is an error, warnings too: they may explain."""
     findings = _all_findings(imported)
     if errors_among(findings):
         raise InvalidSettings(findings)
-    return imported
+    return imported.recipe
 
 
 def _write(output: Path, text: str) -> None:
@@ -232,32 +261,44 @@ def _base_model(recipe: Recipe, model_config: Path | None) -> BaseModel:
     return base_model_from_config(_text_of(model_config), recipe.base_model or str(model_config))
 
 
-def _plan(recipe: Recipe, base_model: BaseModel) -> AdapterPlan:
-    with _quiet_libraries():
-        from lora_explorer.adapters import plan_adapter
-        from lora_explorer.base_models.skeleton import load_skeleton
+def _still_known(recipe: Recipe, model_config: Path | None, card: Card | None, error: ExplorerError) -> records.Record:
+    """What can be said of a configuration whose memory cannot: counts, and a lower bound."""
+    known: records.Record = {}
+    try:
+        base_model = _base_model(recipe, model_config)
+        with questions.quiet_libraries():
+            from lora_explorer.base_models.skeleton import load_skeleton
 
-        return plan_adapter(recipe, load_skeleton(base_model))
+            known["base_params"] = load_skeleton(base_model).total_params
+        plan = questions.plan(recipe, base_model)
+        known |= {"trainable_params": plan.trainable_params, "all_params": plan.all_params}
+        if isinstance(error, MemoryUnknown):
+            known |= _lower_bound(recipe, base_model, card, str(error))
+    except ExplorerError as further:
+        # The first reason has been told; one that says more is worth its line.
+        _tell(finding for finding in further.findings if finding not in error.findings)
+    return known
 
 
-def _estimate(recipe: Recipe, base_model: BaseModel, card: Card | None, *, full_depth: bool) -> MemoryEstimate:
-    with _quiet_libraries():
-        from lora_explorer.memory import estimate_memory
-
-        return estimate_memory(recipe, base_model, card=card, full_depth=full_depth)
+def _lower_bound(recipe: Recipe, base_model: BaseModel, card: Card | None, reason: str) -> records.Record:
+    try:
+        return records.lower_bound_record(questions.lower_bound(recipe, base_model, reason, card))
+    except MemoryUnknown as error:
+        return {"why": str(error)}
 
 
 def _compared(config: Path, model_config: Path | None, *, full_depth: bool) -> records.Record:
     imported = _usable(config)
     base_model = _base_model(imported.recipe, model_config)
-    plan = _plan(imported.recipe, base_model)
+    plan = questions.plan(imported.recipe, base_model)
     findings = _all_findings(imported, plan)
     record: records.Record = {"config": str(config), **records.count_record(plan)}
     try:
-        result = _estimate(imported.recipe, base_model, None, full_depth=full_depth)
+        result = questions.estimate(imported.recipe, base_model, full_depth=full_depth)
         record |= records.estimate_record(result)
     except MemoryUnknown as error:
         findings += error.findings
+        record |= _lower_bound(imported.recipe, base_model, None, str(error))
     return record | {"findings": records.finding_records(findings)}
 
 
@@ -277,7 +318,7 @@ def _checked(config: Path, model_config: Path | None) -> tuple[Finding, ...]:
 def _model_findings(recipe: Recipe, model_config: Path | None) -> tuple[Finding, ...]:
     """What only the base model shows. One that cannot be had is no fault of the configuration."""
     try:
-        return _plan(recipe, _base_model(recipe, model_config)).findings
+        return questions.plan(recipe, _base_model(recipe, model_config)).findings
     except UnknownBaseModel as error:
         unchecked = "What depends on the base model was not checked: "
         return tuple(Finding(each.setting, "warning", f"{unchecked}{each.message}") for each in error.findings)
@@ -285,13 +326,14 @@ def _model_findings(recipe: Recipe, model_config: Path | None) -> tuple[Finding,
         return error.findings
 
 
-def _card(name: str | None) -> Card | None:
+def _card(name: str | None) -> tuple[Card | None, tuple[Finding, ...]]:
+    """The card of that name, or a sentence about one that is not known."""
     from lora_explorer.memory import find_card
 
     try:
-        return find_card(name) if name else None
+        return (find_card(name) if name else None), ()
     except ExplorerError as error:
-        raise typer.BadParameter(terminal.sentence_of(error.findings[0]), param_hint="--gpu") from error
+        return None, error.findings
 
 
 def _tell(findings: Iterable[Finding]) -> None:

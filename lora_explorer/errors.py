@@ -35,3 +35,7 @@ class AdapterRefused(ExplorerError):
 
 class MemoryUnknown(ExplorerError):
     """The training step of this configuration cannot be traced; counts are not affected."""
+
+
+class MeasurementFailed(ExplorerError):
+    """The step could not be run for real here, or did not come to its end; the prediction is not affected."""

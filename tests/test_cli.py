@@ -13,6 +13,10 @@ from typer.testing import CliRunner, Result
 
 from lora_explorer import presets
 from lora_explorer.cli import app
+from lora_explorer.errors import MeasurementFailed
+from lora_explorer.memory import measurement
+from lora_explorer.memory.measurement import Measurement
+from lora_explorer.memory.measurement.figures import Figures
 
 FINE = """\
 base_model: openai-community/gpt2 # small
@@ -95,10 +99,101 @@ def test_estimate_can_be_held_against_one_card(config: Path):
     assert [fit["gpu"] for fit in answer("estimate", config, "--gpu", card.lower())["fits"]] == [card]
 
 
+def test_a_card_that_does_not_exist_is_told_and_every_other_one_is_held_against(config: Path):
+    result = run("estimate", config, "--gpu", "abacus", "--json")
+    record = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert "abacus" in record["findings"][0]["message"]
+    assert record | {"findings": []} == answer("estimate", config) | {"findings": []}
+
+
 def test_estimate_shows_tables_to_people(config: Path):
     result = run("estimate", config)
     assert result.exit_code == 0
     assert "Peak reserved" in result.stdout
+    assert "Peak: " in result.stdout
+
+
+def test_every_verdict_of_an_estimate_says_what_its_numbers_say(config: Path):
+    for fit in answer("estimate", config)["fits"]:
+        assert fit["fits"] is (fit["headroom_bytes"] >= 0) is (fit["verdict"] != "does not fit")
+        assert (fit["failed_in"] is None) is fit["fits"]
+
+
+def test_estimate_traces_what_would_save_memory_when_asked(config: Path):
+    record = answer("estimate", config, "--savings")
+    saved = {saving["setting"]: saving for saving in record["savings"]}
+    assert saved["gradient_checkpointing"]["value"] is True
+    for saving in record["savings"]:
+        assert record["peak_reserved_bytes"] - saving["peak_reserved_bytes"] == saving["saved_bytes"] > 0
+    assert "savings" not in answer("estimate", config)
+    assert "gradient_checkpointing: true" in run("estimate", config, "--savings").stdout
+
+
+def test_a_measured_step_stands_beside_the_estimate(config: Path, monkeypatch: pytest.MonkeyPatch):
+    figures = Figures(100, 300, 400, 200, 400)
+    measured = Measurement("CPU", figures, Figures(100, 330, 400, 200, 400), 1, 128, ("It was small.",))
+    monkeypatch.setattr(measurement, "measure_step", lambda *_, **__: measured)
+    record = answer("estimate", config, "--measure")
+    assert record["measured"]["device"] == "CPU"
+    assert record["measured"]["error_percent"]["peak_forward_bytes"] == 10.0
+    assert record["measured"].keys() >= {name for name in record if name.endswith("allocated_bytes")}
+    assert "measured" not in answer("estimate", config)
+    told = run("estimate", config, "--measure").stdout
+    assert "1 × 128 tokens on CPU" in told
+    assert "+10.00 %" in told
+    assert "It was small." in told
+
+
+def test_a_step_that_cannot_be_measured_takes_nothing_from_the_estimate(config: Path, monkeypatch: pytest.MonkeyPatch):
+    def fails(*_: Any, **__: Any) -> None:
+        raise MeasurementFailed("The step did not fit on the GPU.")
+
+    monkeypatch.setattr(measurement, "measure_step", fails)
+    result = run("estimate", config, "--measure", "--json")
+    record = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert "did not fit on the GPU" in result.stderr
+    assert record["findings"][0]["message"] == "The step did not fit on the GPU."
+    assert record["peak_allocated_bytes"] == answer("estimate", config)["peak_allocated_bytes"]
+
+
+def test_the_allocator_can_be_told_not_to_expand_its_segments(config: Path):
+    expandable, fixed = (answer("estimate", config, *option) for option in ((), ("--no-expandable-segments",)))
+    assert fixed["peak_reserved_bytes"] != expandable["peak_reserved_bytes"]
+    assert any("expandable_segments:False" in sentence for sentence in fixed["assumptions"])
+
+
+@pytest.mark.parametrize(
+    ("line", "setting"),
+    [("optimizer: no_such_optimizer", "optimizer"), ("micro_batch_size: 4096\nsequence_len: 4000000", "sequence_len")],
+)
+def test_what_cannot_be_traced_gets_a_sentence_its_counts_and_a_lower_bound(config: Path, line: str, setting: str):
+    config.write_text(FINE.replace("sequence_len: 128", line), encoding="utf-8")
+    result = run("estimate", config, "--json")
+    record = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert record["findings"][0]["setting"] == setting
+    assert record["trainable_params"] == 12 * 8 * (768 + 2304)
+    assert record["lower_bound_bytes"] == sum(record["lower_bound_parts"].values())
+    assert record["why"] == record["findings"][0]["message"]
+    assert "peak_allocated_bytes" not in record
+    assert "A lower bound, not an estimate" in run("estimate", config).stdout
+
+
+def test_a_comparison_gives_a_lower_bound_where_there_is_no_figure(config: Path):
+    config.write_text(FINE + "optimizer: no_such_optimizer\n", encoding="utf-8")
+    (row,) = answer("compare", config)
+    assert row["lower_bound_bytes"] > 0
+    assert "peak_allocated_bytes" not in row
+    assert any(finding["setting"] == "optimizer" for finding in row["findings"])
+
+
+def test_an_adapter_that_matches_nothing_leaves_the_base_model_counted(config: Path):
+    config.write_text(FINE.replace("c_attn", "q_proj"), encoding="utf-8")
+    result = run("estimate", config, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["base_params"] == 124_439_808
 
 
 def test_check_finds_what_axolotl_would_drop(config: Path):
@@ -219,7 +314,6 @@ def test_unreadable_yaml_is_one_json_object_and_status_1(command: str, text: str
         ["export", "CONFIG"],
         ["export", "CONFIG", "--to", "abacus"],
         ["export", "CONFIG", "--to", "axolotl", "--output", "no/such/folder/out.yml"],
-        ["estimate", "CONFIG", "--gpu", "abacus"],
         ["estimate", "CONFIG", "--n-gpus", "0"],
         ["count", "CONFIG", "--model-config", "no-such-file.json"],
         ["abacus"],

@@ -42,6 +42,8 @@ BUILD_FAILURES = (
 )
 _NEEDED = ("num_hidden_layers", "hidden_size", "vocab_size")
 _LAYER_COUNTS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+# Of the decoder of a model that also has an encoder, whose layers num_hidden_layers counts.
+_DECODER_LAYER_COUNTS = ("decoder_layers", "num_decoder_layers")
 _OTHER_SPELLINGS = {
     "num_hidden_layers": (*_LAYER_COUNTS, "num_decoder_layers", "layers_block_type"),
     "hidden_size": ("n_embd", "d_model", "dim", "n_embed"),
@@ -143,6 +145,9 @@ def build_on_meta(config: PreTrainedConfig, dtype: torch.dtype = torch.bfloat16)
             model: PreTrainedModel = auto_class.from_config(  # type: ignore[no-untyped-call]
                 copy.deepcopy(config), dtype=dtype
             )
+            if any(parameter.device.type != "meta" for parameter in model.parameters()):
+                # Old constructors such as torch.FloatTensor always make their tensors on the host.
+                nn.Module.to(model, "meta")
             # Without weights to initialise transformers leaves this out, and tied weights would count twice.
             model.tie_weights()
             return model
@@ -151,16 +156,35 @@ def build_on_meta(config: PreTrainedConfig, dtype: torch.dtype = torch.bfloat16)
 
 
 def with_layers(config: PreTrainedConfig, count: int) -> PreTrainedConfig:
-    """A copy of a config that keeps the first `count` decoder layers, lists of one value a layer cut to match."""
+    """A copy of a config that keeps the first `count` decoder layers, lists of one value a layer cut to match.
+
+    Raises UnknownBaseModel for a config that does not say how many layers there are.
+    """
     shallow = copy.deepcopy(config)
     text = shallow.get_text_config()
-    name = next(name for name in _LAYER_COUNTS if isinstance(getattr(text, name, None), int))
+    name = next((name for name in _LAYER_COUNTS if isinstance(getattr(text, name, None), int)), None)
+    if name is None:
+        raise _refusal(f"The config of this {config.model_type} model does not say how many layers it has.")
     full = getattr(text, name)
-    setattr(text, name, count)
+    overrides = _per_layer_overrides(text)
+    # They are checked against the number of layers, so they come off before it changes.
+    text.per_layer_config = None
+    for counted in (name, *_DECODER_LAYER_COUNTS):
+        if isinstance(getattr(text, counted, None), int):
+            setattr(text, counted, count)
     for key, value in vars(text).items():
         if isinstance(value, list) and len(value) == full:
             setattr(text, key, value[:count])
+    text.per_layer_config = {layer: values for layer, values in overrides.items() if layer < count} or None
     return shallow
+
+
+def _per_layer_overrides(config: PreTrainedConfig) -> dict[int, dict[str, Any]]:
+    """What single layers have otherwise than the rest, by layer; empty where all layers follow one config."""
+    if not config.is_heterogeneous:
+        return {}
+    written: dict[int | str, dict[str, Any]] = config.to_dict().get("per_layer_config") or {}
+    return {int(layer): dict(values) for layer, values in written.items()}
 
 
 def _check_architectures(model_type: str, architectures: list[str] | None) -> None:

@@ -12,15 +12,44 @@ from lora_explorer.memory.result import CardFit, MemoryEstimate
 
 if TYPE_CHECKING:
     from lora_explorer.base_models import BaseModel
+    from lora_explorer.memory.lower_bound import LowerBound
+    from lora_explorer.memory.parallel_plan import ParallelPlan
     from lora_explorer.settings import Recipe
 
-__all__ = ["Card", "CardFit", "MemoryEstimate", "cards", "estimate_memory", "find_card"]
+__all__ = ["Card", "CardFit", "MemoryEstimate", "cards", "count_lower_bound", "estimate_memory", "find_card"]
 
 
 def estimate_memory(
-    recipe: Recipe, base_model: BaseModel, *, card: Card | None = None, full_depth: bool = False
+    recipe: Recipe,
+    base_model: BaseModel,
+    *,
+    card: Card | None = None,
+    full_depth: bool = False,
+    expandable_segments: bool = True,
+    parallel: ParallelPlan | None = None,
 ) -> MemoryEstimate:
     """See `lora_explorer.memory.estimate.estimate_memory`; torch is loaded at the first call."""
     from lora_explorer.memory import estimate
 
-    return estimate.estimate_memory(recipe, base_model, card=card, full_depth=full_depth)
+    return estimate.estimate_memory(
+        recipe,
+        base_model,
+        card=card,
+        full_depth=full_depth,
+        expandable_segments=expandable_segments,
+        parallel=parallel,
+    )
+
+
+def count_lower_bound(
+    recipe: Recipe,
+    base_model: BaseModel,
+    reason: str,
+    *,
+    card: Card | None = None,
+    parallel: ParallelPlan | None = None,
+) -> LowerBound:
+    """See `lora_explorer.memory.lower_bound.count_lower_bound`: for what `estimate_memory` does not know."""
+    from lora_explorer.memory import lower_bound
+
+    return lower_bound.count_lower_bound(recipe, base_model, reason, card=card, parallel=parallel)

@@ -1,15 +1,30 @@
 """PyTorch's CUDA caching allocator, replayed over births and deaths.
 
-Facts from c10/cuda/CUDACachingAllocator (torch 2.13): sizes are rounded up to 512 bytes; requests up to 1 MiB are
-cut from 2 MiB segments, larger ones below 10 MiB from 20 MiB segments, the rest from segments rounded up to 2 MiB;
-the best fitting free block is taken, and split only when the remainder is at least 512 bytes (small pool) or more
-than 1 MiB (large pool); free neighbours merge. When the device is full, segments that are wholly free are given back
-and the request is tried once more.
+Facts from c10/cuda/CUDACachingAllocator and c10/core/AllocatorConfig (torch 2.13): sizes are rounded up to 512 bytes;
+requests up to 1 MiB are cut from 2 MiB segments, larger ones below 10 MiB from 20 MiB segments, the rest from segments
+rounded up to 2 MiB; the best fitting free block is taken, and split only when the remainder is at least 512 bytes
+(small pool) or more than 1 MiB (large pool); free neighbours merge. When the device is full, segments that are wholly
+free are given back and the request is tried once more.
+
+With expandable segments each of the two pools is one segment that grows by pages of 2 or 20 MiB, every remainder of
+512 bytes or more is split off, and what is given back are pages.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lora_explorer.errors import MemoryUnknown
+
+if TYPE_CHECKING:
+    from lora_explorer.memory.replays import Script
+
+Whole = NDArray[np.int64]
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -20,143 +35,96 @@ LARGE_SEGMENT_BYTES = 20 * MIB
 OWN_SEGMENT_FROM_BYTES = 10 * MIB
 SEGMENT_ROUNDING_BYTES = 2 * MIB
 
-# Free blocks are ordered by size, then address, so it matters where segments lie: the driver hands out large ones at
-# falling addresses (seen in measured runs, whose reserved bytes no other order gives).
-_HIGHEST_ADDRESS = 1 << 80
-_SEGMENT_STRIDE = 1 << 44
+# Sums of sizes are kept in 64 bits.
+UNLIMITED_BYTES = 1 << 62
 
 
-class OutOfMemory(Exception):
-    """The request does not fit on the device, even after cached segments were given back."""
+@dataclass(frozen=True)
+class Outcome:
+    """How it ended on a device.
 
-
-class Block:
-    """A piece of a segment. previous, next: its neighbours in the segment."""
-
-    __slots__ = ("address", "free", "next", "pool", "previous", "size")
-
-    def __init__(self, size: int, address: int, pool: Pool) -> None:
-        self.size = size
-        self.address = address
-        self.pool = pool
-        self.previous: Block | None = None
-        self.next: Block | None = None
-        self.free = False
-
-
-class Pool:
-    """Free blocks of one kind, smallest first, ties by address."""
-
-    __slots__ = ("blocks", "by_address", "smallest_remainder")
-
-    def __init__(self, smallest_remainder: int) -> None:
-        self.blocks: list[tuple[int, int]] = []
-        self.by_address: dict[int, Block] = {}
-        self.smallest_remainder = smallest_remainder
-
-    def add(self, block: Block) -> None:
-        block.free = True
-        insort(self.blocks, (block.size, block.address))
-        self.by_address[block.address] = block
-
-    def remove(self, block: Block) -> None:
-        block.free = False
-        del self.blocks[bisect_left(self.blocks, (block.size, block.address))]
-        del self.by_address[block.address]
-
-    def best_fit(self, size: int) -> Block | None:
-        position = bisect_left(self.blocks, (size, 0))
-        if position == len(self.blocks):
-            return None
-        _, address = self.blocks.pop(position)
-        block = self.by_address.pop(address)
-        block.free = False
-        return block
-
-
-class CachingAllocator:
-    """allocated_bytes counts whole blocks, as `torch.cuda.memory_allocated` does; reserved_bytes counts segments.
-
-    capacity_bytes: what the device has left for segments; None for a device that is never full.
+    peak_reserved_bytes: also between two events. returns: how often a full device was given cached segments back.
+    failed_position: the event that did not fit, None where all did. failed_request_bytes: what it asked for.
     """
 
-    def __init__(self, capacity_bytes: int | None = None) -> None:
-        self.allocated_bytes = 0
-        self.reserved_bytes = 0
-        self.peak_reserved_bytes = 0
-        self._capacity = capacity_bytes
-        self._small = Pool(SMALLEST_BLOCK_BYTES)
-        self._large = Pool(SMALL_REQUEST_BYTES + 1)
-        self._segments = 0
-
-    def allocate(self, request_bytes: int) -> Block:
-        """A block of at least the request. Raises OutOfMemory when the device is full."""
-        size = rounded_size(request_bytes)
-        pool = self._small if size <= SMALL_REQUEST_BYTES else self._large
-        block = pool.best_fit(size) or self._new_segment(size, pool)
-        if block.size - size >= pool.smallest_remainder:
-            self._split(block, size)
-        self.allocated_bytes += block.size
-        return block
-
-    def release(self, block: Block) -> None:
-        """Give a block back to its pool, merged with free neighbours."""
-        self.allocated_bytes -= block.size
-        pool = block.pool
-        before, after = block.previous, block.next
-        if before is not None and before.free:
-            pool.remove(before)
-            before.size += block.size
-            before.next = after
-            if after is not None:
-                after.previous = before
-            block = before
-        if after is not None and after.free:
-            pool.remove(after)
-            block.size += after.size
-            block.next = after.next
-            if after.next is not None:
-                after.next.previous = block
-        pool.add(block)
-
-    def empty_cache(self) -> None:
-        """Give every wholly free segment back to the device."""
-        for pool in (self._small, self._large):
-            whole = [block for block in pool.by_address.values() if block.previous is None and block.next is None]
-            for block in whole:
-                pool.remove(block)
-                self.reserved_bytes -= block.size
-
-    def _new_segment(self, size: int, pool: Pool) -> Block:
-        segment = segment_size(size)
-        if self._capacity is not None and self.reserved_bytes + segment > self._capacity:
-            self.empty_cache()
-            if self.reserved_bytes + segment > self._capacity:
-                raise OutOfMemory
-        self._segments += 1
-        self.reserved_bytes += segment
-        self.peak_reserved_bytes = max(self.peak_reserved_bytes, self.reserved_bytes)
-        return Block(segment, _HIGHEST_ADDRESS - self._segments * _SEGMENT_STRIDE, pool)
-
-    def _split(self, block: Block, size: int) -> None:
-        rest = Block(block.size - size, block.address + size, block.pool)
-        rest.previous, rest.next = block, block.next
-        if block.next is not None:
-            block.next.previous = rest
-        block.next = rest
-        block.size = size
-        block.pool.add(rest)
+    peak_reserved_bytes: int
+    returns: int
+    failed_position: int | None = None
+    failed_request_bytes: int = 0
 
 
-def rounded_size(request_bytes: int) -> int:
-    """Bytes of the block that a request asks for."""
-    return max(SMALLEST_BLOCK_BYTES, -(-request_bytes // SMALLEST_BLOCK_BYTES) * SMALLEST_BLOCK_BYTES)
+@dataclass(frozen=True)
+class Occupancy:
+    """What the device held after each event that fitted.
+
+    allocated_bytes: whole blocks, as `torch.cuda.memory_allocated` counts. reserved_bytes: segments.
+    """
+
+    allocated_bytes: Whole
+    reserved_bytes: Whole
+    outcome: Outcome
 
 
-def segment_size(size: int) -> int:
-    """Bytes of the segment that is taken from the device when no free block fits."""
-    if size <= SMALL_REQUEST_BYTES:
-        return SMALL_SEGMENT_BYTES
-    if size < OWN_SEGMENT_FROM_BYTES:
-        return LARGE_SEGMENT_BYTES
-    return -(-size // SEGMENT_ROUNDING_BYTES) * SEGMENT_ROUNDING_BYTES
+def occupy(
+    sizes_bytes: Whole,
+    events: Whole,
+    *,
+    capacity_bytes: int | None = None,
+    expandable_segments: bool = False,
+    emptied: Sequence[int] = (),
+) -> Occupancy:
+    """Run events through the allocator: `i` asks for sizes_bytes[i], `~i` lets it go.
+
+    capacity_bytes: what the device has left for segments; None for a device that is never full.
+    emptied: events before which `torch.cuda.empty_cache` is called, rising.
+    Raises MemoryUnknown where the sizes together are more than can be counted.
+    """
+    # Compiling, or loading what was compiled, takes its time: not before it is needed.
+    from lora_explorer.memory.replays import Record, replay_events
+
+    capacity = UNLIMITED_BYTES if capacity_bytes is None else capacity_bytes
+    record = Record(np.empty(len(events), np.int64), np.empty(len(events), np.int64))
+    script = _script(sizes_bytes, events, emptied)
+    end, peak, returns = replay_events(script, record, capacity, expandable_segments)
+    outcome = Outcome(peak, returns, None if end == len(events) else end, _request(sizes_bytes, events, end))
+    return Occupancy(record.allocated[:end], record.reserved[:end], outcome)
+
+
+def occupy_devices(
+    sizes_bytes: Whole,
+    events: Whole,
+    unhindered: Occupancy,
+    capacities_bytes: Sequence[int],
+    *,
+    expandable_segments: bool = False,
+    emptied: Sequence[int] = (),
+) -> list[Outcome]:
+    """What `occupy` ends in on devices of several capacities, in a fraction of the time.
+
+    unhindered: what `occupy` said of a device that is never full: until it reserves more than a smaller one has, both
+    go through the same.
+    """
+    from lora_explorer.memory.replays import replay_on_devices
+
+    capacities = np.unique(np.array(capacities_bytes, np.int64))
+    crossings = np.searchsorted(np.maximum.accumulate(unhindered.reserved_bytes), capacities, side="right")
+    outcomes = np.empty((len(capacities), 3), np.int64)
+    script = _script(sizes_bytes, events, emptied)
+    replay_on_devices(script, capacities, crossings, expandable_segments, outcomes)
+    of_capacity = {
+        capacity: Outcome(peak, returns, None if end == len(events) else end, _request(sizes_bytes, events, end))
+        for capacity, (end, peak, returns) in zip(capacities.tolist(), outcomes.tolist(), strict=True)
+    }
+    return [of_capacity[capacity] for capacity in capacities_bytes]
+
+
+def _script(sizes_bytes: Whole, events: Whole, emptied: Sequence[int]) -> Script:
+    from lora_explorer.memory.replays import Script
+
+    if float(sizes_bytes.sum(dtype=np.float64)) > UNLIMITED_BYTES / 4:
+        raise MemoryUnknown("So many bytes cannot be counted: batch and length are too large.", setting="sequence_len")
+    return Script(sizes_bytes, events, np.array([*emptied, len(events) + 1], np.int64))
+
+
+def _request(sizes_bytes: Whole, events: Whole, position: int) -> int:
+    return int(sizes_bytes[events[position]]) if position < len(events) else 0

@@ -6,7 +6,8 @@ stored. Backward makes the three gradients and float32 room to accumulate them (
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 # Names known to transformers; one with "flash" in it is taken for a kernel to download.
 VARLEN = "lora_explorer_varlen"
 BLOCKWISE = "lora_explorer_blockwise"
+REPEATED = "lora_explorer_repeated"
 
 FLASH_TILE_TOKENS = 128
 EFFICIENT_TILE_TOKENS = 32
@@ -99,13 +101,29 @@ def fused_attention(  # noqa: PLR0913 - torch's own signature
     flash = has_flash and attn_mask is None and query.dtype in (torch.float16, torch.bfloat16)
     if flash and width == key.shape[-1] == value.shape[-1] <= LARGEST_FLASH_HEAD and query.dim() == 4:
         return _flash(query, key, value)
-    heads = query.shape[-3]
-    if key.shape[-3] != heads:
-        key, value = (_repeated(tensor, heads) for tensor in (key, value))
+    if query.dim() != 4 or key.shape[-3] != query.shape[-3]:
+        # No other kernel of torch 2.13 takes fewer key heads than query heads, and what is left is the composite form,
+        # which stores the scores in float32 (aten/native/transformers/cuda/sdp_utils.cpp).
+        math = torch.ops.aten._scaled_dot_product_attention_math
+        output: Tensor = math(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)[0]
+        return output
     if attn_mask is not None and attn_mask.dtype is torch.bool:
         # A boolean mask is turned into an additive one in the query's type.
         attn_mask = torch.empty_like(attn_mask, dtype=query.dtype)
     return _efficient(query, key, value, attn_mask)
+
+
+@contextmanager
+def keys_repeated() -> Iterator[None]:
+    """While it is open, transformers repeats grouped keys and values to all heads before SDPA, whatever the mask."""
+    from transformers.integrations import sdpa_attention
+
+    original = sdpa_attention.use_gqa_in_sdpa
+    sdpa_attention.use_gqa_in_sdpa = lambda *_: False
+    try:
+        yield
+    finally:
+        sdpa_attention.use_gqa_in_sdpa = original
 
 
 def varlen_attention(
@@ -118,6 +136,16 @@ def varlen_attention(
         output = _flash(query, key, torch.nn.functional.pad(value, [0, padding]))
         return output.transpose(1, 2)[..., : value.shape[-1]], None
     return _flash(query, key, value).transpose(1, 2), None
+
+
+def repeated_attention(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+) -> tuple[Tensor, None]:
+    """xFormers and SageAttention as Axolotl calls them: grouped keys and values are repeated to all heads first."""
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = (tensor.repeat_interleave(groups, 1) for tensor in (key, value))
+    return varlen_attention(module, query, key, value, attention_mask, **options)
 
 
 def blockwise_attention(
@@ -136,7 +164,8 @@ def register() -> None:
     """Make the functions known to transformers under their own names; doing it twice changes nothing."""
     from transformers import AttentionInterface, AttentionMaskInterface
 
-    for name, function in ((VARLEN, varlen_attention), (BLOCKWISE, blockwise_attention)):
+    functions = {VARLEN: varlen_attention, BLOCKWISE: blockwise_attention, REPEATED: repeated_attention}
+    for name, function in functions.items():
         AttentionInterface.register(name, function)
         AttentionMaskInterface.register(name, _no_mask)
 
@@ -154,7 +183,3 @@ def _efficient(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -
 def _like_tokens_first(tensor: Tensor) -> Tensor:
     """An empty tensor of the same shape, laid out (batch, tokens, heads, width) as the kernels do."""
     return torch.empty_like(tensor.transpose(1, 2), memory_format=torch.contiguous_format).transpose(1, 2)
-
-
-def _repeated(tensor: Tensor, heads: int) -> Tensor:
-    return tensor.repeat_interleave(heads // tensor.shape[-3], -3)

@@ -12,15 +12,18 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from lora_explorer.memory.attention import fused_attention
+from lora_explorer.memory.experts import looped_product
+from lora_explorer.memory.routing import ROUTED, routed
 from lora_explorer.memory.watch import StorageWatch
 
-# Operators that CUDA autocast runs in the lower precision, and those it runs in float32
+# Operators that CUDA autocast runs in the lower precision, those whose inputs it turns to float32, and those that it
+# only asks for a float32 result, which their kernels make from half inputs as they read them
 # (aten/autocast_mode.h, the lists of torch 2.13).
 LOWER_PRECISION = frozenset(
     {
-        F.linear, F.conv1d, F.conv2d, F.conv3d, F.bilinear, torch.einsum, torch.conv1d, torch.prelu, F.prelu,
-        torch.matmul, torch.mm, torch.mv, torch.bmm, torch.addmm, torch.addmv, torch.baddbmm, torch.addbmm,
-        torch.chain_matmul, torch.linalg.multi_dot,
+        F.linear, F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, torch.einsum, torch.conv1d,
+        torch.prelu, F.prelu, torch.matmul, torch.mm, torch.mv, torch.bmm, torch.addmm, torch.addmv, torch.addr,
+        torch.baddbmm, torch.addbmm, torch.chain_matmul, torch.linalg.multi_dot, torch.linalg.vecdot,
         Tensor.matmul, Tensor.__matmul__, Tensor.__rmatmul__, Tensor.mm, Tensor.mv, Tensor.bmm, Tensor.addmm,
         Tensor.baddbmm, Tensor.addbmm, Tensor.addmv,
     }
@@ -28,15 +31,22 @@ LOWER_PRECISION = frozenset(
 FULL_PRECISION = frozenset(
     {
         torch.exp, torch.expm1, torch.log, torch.log10, torch.log2, torch.log1p, torch.reciprocal, torch.rsqrt,
-        torch.pow, torch.norm, torch.cumsum, torch.cumprod, torch.prod, torch.sum, torch.softmax, torch.log_softmax,
-        torch.logsumexp, torch.tan, torch.sinh, torch.cosh, torch.dist, torch.layer_norm, torch.group_norm,
-        F.softplus, F.layer_norm, F.group_norm, F.cosine_similarity, F.cross_entropy, F.nll_loss, F.kl_div,
-        F.l1_loss, F.mse_loss, F.smooth_l1_loss, F.softmax, F.log_softmax, F.normalize,
+        torch.pow, torch.logsumexp, torch.tan, torch.sinh, torch.cosh, torch.dist, torch.cdist, torch.layer_norm,
+        torch.rms_norm, torch.group_norm, F.softplus, F.layer_norm, F.rms_norm, F.group_norm, F.cosine_similarity,
+        F.cross_entropy, F.nll_loss, F.kl_div, F.l1_loss, F.mse_loss, F.smooth_l1_loss, F.huber_loss,
+        F.binary_cross_entropy_with_logits, F.normalize,
         Tensor.exp, Tensor.expm1, Tensor.log, Tensor.log10, Tensor.log2, Tensor.log1p, Tensor.reciprocal,
-        Tensor.rsqrt, Tensor.pow, Tensor.__pow__, Tensor.__rpow__, Tensor.norm, Tensor.cumsum, Tensor.cumprod,
-        Tensor.prod, Tensor.sum, Tensor.softmax, Tensor.log_softmax, Tensor.logsumexp,
+        Tensor.rsqrt, Tensor.pow, Tensor.__pow__, Tensor.__rpow__, Tensor.logsumexp,
     }
 )  # fmt: skip
+FULL_PRECISION_RESULT = frozenset(
+    {
+        torch.softmax, torch.log_softmax, F.softmax, F.log_softmax, Tensor.softmax, Tensor.log_softmax,
+        torch.sum, torch.prod, torch.cumsum, torch.cumprod, torch.norm, torch.linalg.vector_norm,
+        Tensor.sum, Tensor.prod, Tensor.cumsum, Tensor.cumprod, Tensor.norm,
+    }
+)  # fmt: skip
+_HALF = (torch.float16, torch.bfloat16)
 _SOFTMAX = frozenset({F.softmax, torch.softmax, Tensor.softmax})
 
 
@@ -68,6 +78,10 @@ class CudaOperators(TorchFunctionMode):
                 args, kwargs = self._cast(func, args, kwargs)
             if func is F.scaled_dot_product_attention:
                 return fused_attention(self._flash_kernels, *args, **kwargs)
+            if func in ROUTED:
+                return routed(self._watch, func, args, kwargs)
+            if func is torch._grouped_mm and not self._flash_kernels:
+                return looped_product(*args, **kwargs)
             special = _CUDA_FORMS.get(func)
             if special is not None:
                 return special(func, *args, **kwargs)
@@ -104,8 +118,10 @@ class CudaOperators(TorchFunctionMode):
     def _cast(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if func in LOWER_PRECISION or func is F.scaled_dot_product_attention:
             cast: Callable[[Any], Any] = self._lowered
-        elif func in FULL_PRECISION and kwargs.get("dtype") is None:
+        elif func in FULL_PRECISION:
             cast = _raised
+        elif func in FULL_PRECISION_RESULT and _asks_for_no_type(args, kwargs):
+            return args, {**kwargs, "dtype": torch.float32}
         else:
             return args, kwargs
         return tuple(cast(arg) for arg in args), {name: cast(value) for name, value in kwargs.items()}
@@ -115,7 +131,7 @@ class CudaOperators(TorchFunctionMode):
             return type(value)(self._lowered(item) for item in value)
         if not isinstance(value, Tensor) or not value.is_floating_point() or value.dtype is self._autocast:
             return value
-        if value.dtype is torch.float32 and value.is_leaf and value.requires_grad:
+        if value.dtype is torch.float32 and value.is_leaf and value.requires_grad and not value._is_view():
             key = id(value)
             if key not in self._casts:
                 self._casts[key] = value.to(self._autocast)
@@ -123,8 +139,45 @@ class CudaOperators(TorchFunctionMode):
         return value.to(self._autocast)
 
 
+class HostOperators(CudaOperators):
+    """Plays nothing but the attention kernel: any other operator has on a CPU the form that it has on meta."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is F.scaled_dot_product_attention and torch.backends.cuda.flash_sdp_enabled():  # type: ignore[no-untyped-call]
+            return _host_attention(*args, **kwargs)
+        return func(*args, **kwargs)
+
+
+def _host_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,  # noqa: FBT001
+    **options: Any,
+) -> Tensor:
+    """A CPU has one fused kernel, for heads of one width and without dropout (transformers/sdp_utils_cpp.cpp)."""
+    if dropout_p or query.dim() != 4 or not query.shape[-1] == key.shape[-1] == value.shape[-1]:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask, dropout_p, is_causal, **options)
+    if attn_mask is not None and attn_mask.dtype is torch.bool:
+        attn_mask = torch.empty_like(attn_mask, dtype=query.dtype)
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    output: Tensor = kernel(query, key, value, 0.0, is_causal, attn_mask=attn_mask, scale=options.get("scale"))[0]
+    return output
+
+
+def _asks_for_no_type(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a half tensor goes in and nothing is said of the type that comes out."""
+    value = args[0] if args else kwargs.get("input")
+    return kwargs.get("dtype") is None and isinstance(value, Tensor) and value.dtype in _HALF
+
+
 def _raised(value: Any) -> Any:
-    if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16):
+    if isinstance(value, Tensor) and value.dtype in _HALF:
         return value.float()
     return value
 
@@ -180,9 +233,43 @@ class _FusedDropout(torch.autograd.Function):
         return torch.empty_like(gradient)
 
 
+def _rms_norm(func: Any, value: Tensor, shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
+    # CUDA's fused kernel wants both in one type; otherwise it runs operator by operator, as meta does
+    # (aten/native/layer_norm.cpp).
+    if weight is not None and weight.dtype is not value.dtype:
+        output: Tensor = func(value, shape, weight, eps)
+        return output
+    apply: Callable[..., Tensor] = _FusedRmsNorm.apply
+    return apply(value, weight, len(shape))
+
+
+class _FusedRmsNorm(torch.autograd.Function):
+    """_fused_rms_norm: keeps its input, the weight and one float32 for each row."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, weight: Tensor | None, axes: int) -> Tensor:
+        scale = value.new_empty(value.shape[: value.dim() - axes], dtype=torch.float32)
+        ctx.save_for_backward(value, weight, scale)
+        return torch.empty_like(value)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        value, weight, _ = ctx.saved_tensors
+        return torch.empty_like(value), torch.empty_like(weight) if ctx.needs_input_grad[1] else None, None
+
+
 _CUDA_FORMS: dict[Any, Callable[..., Tensor]] = {
     **dict.fromkeys(_SOFTMAX, _softmax),
     F.dropout: _dropout,
     torch.dropout: _dropout,
+    F.rms_norm: _rms_norm,
+    torch.rms_norm: _rms_norm,
 }
-_INTERCEPTED = LOWER_PRECISION | FULL_PRECISION | _CUDA_FORMS.keys() | {F.scaled_dot_product_attention}
+_INTERCEPTED = (
+    LOWER_PRECISION
+    | FULL_PRECISION
+    | FULL_PRECISION_RESULT
+    | ROUTED.keys()
+    | _CUDA_FORMS.keys()
+    | {F.scaled_dot_product_attention, torch._grouped_mm}
+)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 from lora_explorer.base_models import BaseModel
 from lora_explorer.base_models.skeleton import Skeleton, load_skeleton
-from lora_explorer.memory.cards import WORKSPACE_BYTES, Card, cards
+from lora_explorer.memory.cards import USUAL_CONTEXT_BYTES, WORKSPACE_BYTES, Card, cards
 from lora_explorer.memory.events import Timeline
+from lora_explorer.memory.explanation import explain
+from lora_explorer.memory.fused_kernels import Kernel, kernels_refused
 from lora_explorer.memory.layers import Stack
+from lora_explorer.memory.measured_error import spare_bytes_to_be_sure
+from lora_explorer.memory.optimizers import managed_bytes
+from lora_explorer.memory.parallel_plan import ParallelPlan
 from lora_explorer.memory.prepared_model import Adapter, Everything
-from lora_explorer.memory.result import CardFit, MemoryEstimate
+from lora_explorer.memory.recurrence import recurrence_words
+from lora_explorer.memory.result import CardFit, MemoryEstimate, Stretch
+from lora_explorer.memory.run_families import run_of
 from lora_explorer.memory.run_plan import assumptions, step_from
-from lora_explorer.memory.timeline import Replay, parts_at, replay
-from lora_explorer.memory.traced_run import RecipeAdapter, timeline_of, trace_run
+from lora_explorer.memory.timeline import Replay, replay, replay_on_devices
+from lora_explorer.memory.traced_run import RecipeAdapter, TracedRun, timeline_of
 from lora_explorer.settings import Recipe
-
-# Context of a card that was not named (reported for A100 and H100: 400 to 600 MiB).
-USUAL_CONTEXT_BYTES = 500 << 20
 
 # Settings that no storage depends on.
 WEIGHTLESS = (
@@ -27,24 +32,74 @@ WEIGHTLESS = (
 
 
 def estimate_memory(
-    recipe: Recipe, base_model: BaseModel, *, card: Card | None = None, full_depth: bool = False
+    recipe: Recipe,
+    base_model: BaseModel,
+    *,
+    card: Card | None = None,
+    full_depth: bool = False,
+    expandable_segments: bool = True,
+    parallel: ParallelPlan | None = None,
 ) -> MemoryEstimate:
     """Trace and replay one training step of `micro_batch_size` x `sequence_len` tokens.
 
     card: the GPU whose kernels, workspaces and context count; without one an Ampere card is assumed.
-    full_depth: trace every layer, not one of each kind. Raises MemoryUnknown, AdapterRefused, UnknownBaseModel.
+    full_depth: trace every layer, not one of each kind. expandable_segments: of PYTORCH_ALLOC_CONF, which Axolotl
+    turns on where the environment says nothing else (axolotl/utils/__init__.py). parallel: GPUs that share the step;
+    the figures are those of one of them.
+    Raises MemoryUnknown, AdapterRefused, UnknownBaseModel.
     """
-    return _estimate(_what_matters(recipe), base_model, card, full_depth)
+    return _estimate(
+        _what_matters(recipe),
+        base_model,
+        card,
+        full_depth=full_depth,
+        expandable_segments=expandable_segments,
+        parallel=parallel or ParallelPlan(),
+    )
 
 
 @lru_cache(maxsize=256)
-def _estimate(recipe: Recipe, base_model: BaseModel, card: Card | None, full_depth: bool) -> MemoryEstimate:  # noqa: FBT001 - lru_cache keys
-    step = step_from(recipe, card)
+def _estimate(
+    recipe: Recipe,
+    base_model: BaseModel,
+    card: Card | None,
+    *,
+    full_depth: bool,
+    expandable_segments: bool,
+    parallel: ParallelPlan,
+) -> MemoryEstimate:
+    step = parallel.spread(step_from(recipe, card))
     adapter: Adapter = RecipeAdapter(recipe) if recipe.adapter else Everything()
     skeleton = load_skeleton(base_model)
-    run = trace_run(skeleton, step, adapter, full_depth=full_depth)
+    run = run_of(skeleton, step, adapter, full_depth=full_depth)
     timeline = timeline_of(run, step, card.workspace_bytes if card else WORKSPACE_BYTES)
-    result = replay(timeline)
+    taken_for_granted = (
+        *assumptions(
+            recipe,
+            step,
+            card,
+            has_experts=_has_experts(skeleton),
+            kernels_refused=_kernels_refused(skeleton, step.fused_lora),
+            managed_bytes=managed_bytes(step.optimizer, run.trained),
+        ),
+        *recurrence_words(skeleton),
+        _ALLOCATOR_WORDS[expandable_segments],
+        *parallel.words,
+    )
+    return _explained(run, timeline, card, taken_for_granted, expandable_segments=expandable_segments)
+
+
+def _explained(
+    run: TracedRun,
+    timeline: Timeline,
+    card: Card | None,
+    taken_for_granted: tuple[str, ...],
+    *,
+    expandable_segments: bool,
+) -> MemoryEstimate:
+    num_layers = len(run.stack.stands_in)
+    result = replay(timeline, expandable_segments=expandable_segments)
+    peak, parts, largest, curve = explain(timeline, result, num_layers)
     context = card.context_bytes if card else USUAL_CONTEXT_BYTES
     return MemoryEstimate(
         allocated_after_load_bytes=result.after_load_bytes,
@@ -54,26 +109,40 @@ def _estimate(recipe: Recipe, base_model: BaseModel, card: Card | None, full_dep
         peak_allocated_bytes=result.peak_allocated_bytes,
         peak_reserved_bytes=result.peak_reserved_bytes,
         process_bytes=result.peak_reserved_bytes + context,
-        parts=tuple(parts_at(timeline, result.peak_position, result.peak_allocated_bytes).items()),
-        peak_phase=result.peak_segment.phase,
-        peak_layer=result.peak_segment.layer,
-        assumptions=tuple(assumptions(recipe, step, card, has_experts=_has_experts(skeleton))),
-        fits=tuple(_fit(timeline, result, each) for each in cards()),
+        parts=parts,
+        peak=peak,
+        assumptions=taken_for_granted,
+        fits=tuple(_fits(timeline, result, num_layers, expandable_segments=expandable_segments)),
         method=_method(run.stack),
+        largest=largest,
+        curve=curve,
     )
 
 
-def _fit(timeline: Timeline, result: Replay, card: Card) -> CardFit:
-    capacity = card.capacity_bytes
-    headroom = capacity - result.peak_reserved_bytes
-    fits = headroom >= 0
-    if not fits and result.peak_allocated_bytes <= capacity:
-        # Cached segments can be given back: only a replay on a card of this size tells.
-        fits = replay(timeline, capacity).failed is None
-        headroom = capacity - result.peak_allocated_bytes if fits else headroom
-    return CardFit(card.name, card.memory_bytes, fits, headroom)
+def _fits(timeline: Timeline, unhindered: Replay, num_layers: int, *, expandable_segments: bool) -> Iterator[CardFit]:
+    """Every card's verdict, the outcome of a replay with its capacity."""
+    capacities = [card.capacity_bytes for card in cards()]
+    verdicts = replay_on_devices(timeline, unhindered, capacities, expandable_segments=expandable_segments)
+    for card, full in zip(cards(), verdicts, strict=True):
+        headroom = card.capacity_bytes - unhindered.peak_reserved_bytes
+        if headroom >= 0:  # A device that is never full behaves as one without a limit.
+            sure = headroom >= spare_bytes_to_be_sure(unhindered.peak_reserved_bytes + card.context_bytes)
+            yield CardFit(card.name, card.memory_bytes, True, headroom, "fits" if sure else "tight")
+        elif full.failed is None:
+            left = card.capacity_bytes - full.peak_reserved_bytes
+            yield CardFit(card.name, card.memory_bytes, True, left, "tight", gives_cache_back=True)
+        else:
+            where = Stretch(full.failed.phase, full.failed.place, full.failed.layer, num_layers)
+            yield CardFit(card.name, card.memory_bytes, False, headroom, "does not fit", failed_in=where)
 
 
+@lru_cache(maxsize=16)
+def _kernels_refused(skeleton: Skeleton, kernels: frozenset[Kernel]) -> str | None:
+    """Looks at every layer, which takes longer than all else once a step is traced."""
+    return kernels_refused(skeleton, kernels)
+
+
+@lru_cache(maxsize=16)
 def _has_experts(skeleton: Skeleton) -> bool:
     """Fused expert weights are the only three-dimensional parameters outside convolutions."""
     with skeleton.lock:
@@ -93,3 +162,9 @@ def _method(stack: Stack) -> str:
 def _what_matters(recipe: Recipe) -> Recipe:
     """The recipe without what moves no byte, so that it is a better cache key."""
     return recipe.model_copy(update={name: Recipe.model_fields[name].default for name in WEIGHTLESS})
+
+
+_ALLOCATOR_WORDS = {
+    True: "The allocator's segments expand, which Axolotl turns on unless PYTORCH_ALLOC_CONF says otherwise.",
+    False: "The allocator's segments do not expand: PYTORCH_ALLOC_CONF=expandable_segments:False.",
+}

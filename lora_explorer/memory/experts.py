@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lora_explorer.memory.routing import routing_forms
 from lora_explorer.memory.watch import StorageWatch
 
 # transformers' implementation that sorts tokens by expert and multiplies all groups at once.
@@ -14,8 +15,19 @@ IMPLEMENTATION = "grouped_mm"
 
 
 def grouped_forms() -> dict[Any, Any]:
-    """What stands for the grouped product on meta, whose own kernel takes bfloat16 only."""
-    return {torch.ops.aten._grouped_mm.default: _grouped_product}
+    """What stands for the grouped product on meta, whose own kernel takes bfloat16 only, and for routing by value."""
+    return {torch.ops.aten._grouped_mm.default: _grouped_product, **routing_forms()}
+
+
+def looped_product(left: Tensor, right: Tensor, *, offs: Tensor, **_: Any) -> Tensor:
+    """transformers' own product, expert by expert, below compute capability 8.0 (integrations/moe.py).
+
+    Its backward makes the gradient of all expert weights, trained or not.
+    """
+    import transformers.integrations.moe  # noqa: F401 - registers the operator
+
+    product: Tensor = torch.ops.transformers.grouped_mm_fallback(left, right, offs)
+    return product
 
 
 def _grouped_product(

@@ -34,8 +34,9 @@ class DeferredHead(nn.Module):
 class LigerFusedLoss(torch.autograd.Function):
     """Head and cross entropy in chunks of tokens; the gradients are made in the forward pass.
 
-    hidden: (tokens, width). A chunk has as many tokens as keep its logits about as large as `hidden`
-    (liger_kernel.ops.fused_linear_cross_entropy).
+    hidden: (tokens, width). A chunk has as many tokens as keep its logits about as large as `hidden`; one buffer of
+    logits serves all chunks where hidden states and weight have one type, and their gradient lies over them
+    (liger-kernel 0.8, ops/fused_linear_cross_entropy.py).
     """
 
     @staticmethod
@@ -43,18 +44,16 @@ class LigerFusedLoss(torch.autograd.Function):
         tokens, width = hidden.shape
         vocabulary = weight.shape[0]
         parts = -(-vocabulary // width)
-        chunk = 1 << (-(-tokens // parts) - 1).bit_length()
+        chunk = min(tokens, 1 << (-(-tokens // parts) - 1).bit_length())
         d_hidden = torch.zeros_like(hidden)
-        d_weight = torch.zeros_like(weight) if weight.requires_grad else None
+        d_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         loss = hidden.new_zeros(tokens, dtype=torch.float32)
-        for start in range(0, tokens, chunk):
-            size = min(chunk, tokens - start)
-            logits = hidden.new_empty(size, vocabulary)
-            d_chunk = hidden.new_empty(size, width)
-            if d_weight is not None:
-                product = torch.empty_like(d_weight)
-                del product
-            del logits, d_chunk
+        if hidden.dtype is weight.dtype:
+            buffer = hidden.new_empty(chunk, vocabulary)
+            del buffer
+        else:
+            for rows in torch.split(hidden, chunk):
+                _converted_chunk(rows, weight, d_weight)
         ctx.save_for_backward(d_hidden, d_weight)
         return loss.sum()
 
@@ -64,28 +63,48 @@ class LigerFusedLoss(torch.autograd.Function):
         return d_hidden, d_weight
 
 
+def _converted_chunk(rows: Tensor, weight: Tensor, d_weight: Tensor | None) -> None:
+    """A chunk where types differ: logits of its own, and the product for the weight's gradient in float32."""
+    logits = rows @ weight.t()
+    d_rows = logits @ weight
+    del d_rows
+    if d_weight is not None:
+        product = (logits.t() @ rows).float()
+        del product
+
+
 class CutLoss(torch.autograd.Function):
-    """Cut cross entropy: logits live only inside the kernel; one float32 log-sum-exp and one logit a token."""
+    """Cut cross entropy: logits live only inside the kernel.
+
+    Kept: hidden states, a float32 log-sum-exp a token, and the mean logit of every word of the vocabulary, by which
+    the backward pass sorts it. Locks are one integer for each token and word (cut-cross-entropy 25.1, cce.py).
+    """
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor) -> Tensor:
         log_sum = hidden.new_empty(hidden.shape[0], dtype=torch.float32)
+        mean_logit = hidden.new_empty(weight.shape[0], dtype=torch.float32)
         target_logit = hidden.new_empty(hidden.shape[0], dtype=torch.float32)
-        ctx.save_for_backward(hidden, weight, log_sum)
-        return (log_sum - target_logit).sum()
+        ctx.save_for_backward(hidden, weight, log_sum, mean_logit)
+        return target_logit.add_(log_sum).sum()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
-        hidden, weight, _ = ctx.saved_tensors
-        return torch.zeros_like(hidden), torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        hidden, weight, _, mean_logit = ctx.saved_tensors
+        order = torch.argsort(mean_logit).to(torch.int32)
+        d_hidden = torch.zeros_like(hidden)
+        d_weight = torch.zeros_like(weight, dtype=hidden.dtype) if ctx.needs_input_grad[1] else None
+        locks = [hidden.new_zeros(count, dtype=torch.int32) for count in (hidden.shape[0], weight.shape[0])]
+        del order, locks
+        return d_hidden, None if d_weight is None else d_weight.to(weight.dtype)
 
 
 class LigerLoss(torch.autograd.Function):
-    """Cross entropy that writes its gradient over the logits."""
+    """Cross entropy that writes its gradient over the logits (tokens, vocabulary)."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor) -> Tensor:
-        loss = logits.new_zeros(logits.shape[0], dtype=torch.float32)
+        loss = logits.new_zeros(logits.shape[0])
         ctx.save_for_backward(logits.detach())
         return loss.sum()
 
@@ -94,6 +113,21 @@ class LigerLoss(torch.autograd.Function):
         (logits,) = ctx.saved_tensors
         result: Tensor = logits
         return result
+
+
+class CompiledLoss(torch.autograd.Function):
+    """Conversion to float32 and cross entropy compiled into one kernel: two float32 numbers a token are kept."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor) -> Tensor:
+        largest = logits.new_empty(logits.shape[0], dtype=torch.float32)
+        log_sum = torch.empty_like(largest)
+        ctx.save_for_backward(logits, largest, log_sum)
+        return torch.empty((), dtype=torch.float32, device=logits.device)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return torch.empty_like(ctx.saved_tensors[0])
 
 
 def _fused_linear_loss(function: type[torch.autograd.Function], head: DeferredHead, logits: Tensor) -> Tensor:
@@ -106,13 +140,16 @@ def _shifted(labels: Tensor) -> Tensor:
     return F.pad(labels, (0, 1), value=IGNORED)[..., 1:].contiguous()
 
 
-def _chunked_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    targets = _shifted(labels).chunk(CHUNKS, dim=1)
-    total = logits.new_zeros((), dtype=torch.float32)
-    for chunk, target in zip(logits.chunk(CHUNKS, dim=1), targets, strict=True):
-        rows = chunk.reshape(-1, chunk.shape[-1]).float()
-        total = total + F.cross_entropy(rows, target.reshape(-1), ignore_index=IGNORED, reduction="sum")
-    return total
+def _chunked_loss(chunks: int, logits: Tensor, labels: Tensor) -> Tensor:
+    """Axolotl's chunks of tokens, each through a compiled loss (axolotl/monkeypatch/loss/chunked.py)."""
+    apply: Callable[..., Tensor] = CompiledLoss.apply
+    targets = _shifted(labels)
+    total: Tensor | None = None
+    for chunk in logits.chunk(chunks, dim=1):
+        loss = apply(chunk.reshape(-1, chunk.shape[-1]))
+        total = loss if total is None else total + loss
+    del targets
+    return logits.new_zeros(()) if total is None else total
 
 
 def _shifted_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -124,19 +161,26 @@ def _shifted_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _liger_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """In place of torch's cross entropy, after transformers has made its float32 copy."""
     apply: Callable[..., Tensor] = LigerLoss.apply
-    return apply(logits.reshape(-1, logits.shape[-1]))
+    targets = _shifted(labels)
+    loss = apply(logits.float().reshape(-1, logits.shape[-1]))
+    del targets
+    return loss
 
 
-def install(model: Any, loss: Loss) -> None:
-    """Make a causal language model compute its loss with this kernel; `plain` is transformers' own."""
+def install(model: Any, loss: Loss, chunks: int = CHUNKS) -> None:
+    """Make a causal language model compute its loss with this kernel; `plain` is transformers' own.
+
+    chunks: into how many chunked cross entropy cuts the tokens.
+    """
     if loss in ("liger fused", "cut"):
         head = DeferredHead(model.get_output_embeddings())
         function = LigerFusedLoss if loss == "liger fused" else CutLoss
         model.set_output_embeddings(head)
         model.loss_function = lambda logits, labels, *_, **__: _fused_linear_loss(function, head, logits)
     elif loss == "chunked":
-        model.loss_function = lambda logits, labels, *_, **__: _chunked_loss(logits, labels)
+        model.loss_function = lambda logits, labels, *_, **__: _chunked_loss(chunks, logits, labels)
     elif loss == "shifted":
         model.loss_function = lambda logits, labels, *_, **__: _shifted_loss(logits, labels)
     elif loss == "liger":

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from lora_explorer.errors import MemoryUnknown
+from lora_explorer.memory.published_optimizers import INSTEAD_OF_UNKNOWN, PUBLISHED, TOGETHER, UNKNOWN, published
 from lora_explorer.memory.trace import Category
 from lora_explorer.memory.watch import StorageWatch
 
 Parameters = list[nn.Parameter]
 _LEARNING_RATE = 1e-4
+# bitsandbytes/optim/optimizer.py, Optimizer8bit.get_state_buffer.
+SMALLEST_PAGED_PARAMS = 100_000
 
 
 class TrainedTensor(NamedTuple):
-    """A trained parameter. decayed: whether weight decay applies to it, which puts it in a group of its own."""
+    """A trained parameter.
+
+    decayed: whether weight decay applies to it, which puts it in a group of its own. embedding: it belongs to an
+    embedding, the output head or a saved module, which optimizers of matrices leave to another update.
+    """
 
     shape: tuple[int, ...]
     dtype: torch.dtype
     decayed: bool = True
+    embedding: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,8 +66,13 @@ def trace_optimizer(name: str, tensors: tuple[TrainedTensor, ...], *, clips_grad
     """Births and deaths of an optimizer step. Raises MemoryUnknown for an optimizer that cannot be traced."""
     optimizer = OPTIMIZERS.get(name)
     if optimizer is None:
+        reason = UNKNOWN.get(name, "its states cannot be traced here")
+        suggestion = INSTEAD_OF_UNKNOWN.get(name, "adamw_torch_fused")
+        sentence = f"The memory of the optimizer {name} is not known: {reason}."
+        raise MemoryUnknown(sentence, setting="optimizer", suggestion=suggestion)
+    if name.startswith("flash_") and all(tensor.dtype is torch.float32 for tensor in tensors):
         raise MemoryUnknown(
-            f"The memory of the optimizer {name} is not known: its states cannot be traced here.",
+            f"The optimizer {name} stops where every trained weight is in float32, as adapters are.",
             setting="optimizer",
             suggestion="adamw_torch_fused",
         )
@@ -71,21 +86,61 @@ def trace_optimizer(name: str, tensors: tuple[TrainedTensor, ...], *, clips_grad
     return OptimizerTrace(clipping, first, later)
 
 
-@lru_cache(maxsize=1024)
+def managed_bytes(name: str, tensors: Sequence[TrainedTensor]) -> int:
+    """States in the driver's managed memory, outside the caching allocator: those of paged optimizers."""
+    return sum(_managed_bytes(name, tensor) for tensor in tensors) if name in PAGED else 0
+
+
 def _trace_single(name: str, tensor: TrainedTensor) -> tuple[StepEvents, StepEvents]:
+    """First and later step with one tensor, as the caching allocator sees them."""
+    first, later = _trace_resident(name, tensor)
+    return (_without(first, set(_managed(first, tensor))), later) if name in PAGED else (first, later)
+
+
+@lru_cache(maxsize=1024)
+def _trace_resident(name: str, tensor: TrainedTensor) -> tuple[StepEvents, StepEvents]:
     """First and later step of an optimizer with one tensor: tensors do not touch each other's states."""
     parameter = nn.Parameter(torch.empty(tensor.shape, dtype=tensor.dtype, device="meta"))
     parameter.grad = torch.empty_like(parameter)
     made: list[Any] = []
 
+    make = published(name, embedding=tensor.embedding) if name in PUBLISHED else OPTIMIZERS[name].make
+
     def make_and_step() -> None:
         # Some optimizers make their states when they are made, most in their first step.
-        made.append(OPTIMIZERS[name].make([{"params": [parameter]}]))
+        made.append(make([{"params": [parameter]}]))
         made[0].step()
 
     first = _watched(make_and_step, _held(parameter, {}))
     later = _watched(made[0].step, _held(parameter, made[0].state))
     return first, _without_states(later)
+
+
+def _managed(first: StepEvents, tensor: TrainedTensor) -> list[int]:
+    """The states that bitsandbytes pages: those that have a value for each of 100,000 or more parameters."""
+    params = math.prod(tensor.shape)
+    if params < SMALLEST_PAGED_PARAMS:
+        return []
+    states = zip(first.sizes_bytes, first.categories, strict=True)
+    return [number for number, (size, kind) in enumerate(states) if kind == "optimizer states" and size >= params]
+
+
+def _managed_bytes(name: str, tensor: TrainedTensor) -> int:
+    first, _ = _trace_resident(name, tensor)
+    return sum(first.sizes_bytes[number] for number in _managed(first, tensor))
+
+
+def _without(part: StepEvents, left_out: set[int]) -> StepEvents:
+    """The events of all other storages, numbered on."""
+    kept = [number for number in range(len(part.sizes_bytes)) if number not in left_out]
+    renumbered = {number: position for position, number in enumerate(kept)}
+    events = (
+        renumbered[number] if number >= 0 else ~renumbered[~number]
+        for number in part.events
+        if (number if number >= 0 else ~number) in renumbered
+    )
+    sizes = tuple(part.sizes_bytes[number] for number in kept)
+    return StepEvents(sizes, tuple(part.categories[number] for number in kept), tuple(events))
 
 
 @lru_cache(maxsize=64)
@@ -133,12 +188,18 @@ def _group_events(parts: list[StepEvents], optimizer: Optimizer) -> StepEvents:
 
 def _joined(parts: list[StepEvents]) -> StepEvents:
     """One after the other."""
+    return _with_events(parts, _numbered_on(tuple((part.events, len(part.sizes_bytes)) for part in parts)))
+
+
+@lru_cache(maxsize=64)
+def _numbered_on(parts: tuple[tuple[tuple[int, ...], int], ...]) -> tuple[int, ...]:
+    """Events one after the other, each with the number of storages in them; the same whatever the sizes are."""
     events: list[int] = []
     offset = 0
-    for part in parts:
-        events.extend(number + offset if number >= 0 else number - offset for number in part.events)
-        offset += len(part.sizes_bytes)
-    return _with_events(parts, events)
+    for numbers, storages in parts:
+        events.extend(number + offset if number >= 0 else number - offset for number in numbers)
+        offset += storages
+    return tuple(events)
 
 
 def _interleaved(parts: list[StepEvents]) -> StepEvents:
@@ -154,9 +215,9 @@ def _interleaved(parts: list[StepEvents]) -> StepEvents:
     return _with_events(parts, events)
 
 
-def _with_events(parts: list[StepEvents], events: list[int]) -> StepEvents:
-    sizes = tuple(size for part in parts for size in part.sizes_bytes)
-    categories: tuple[Category, ...] = tuple(category for part in parts for category in part.categories)
+def _with_events(parts: list[StepEvents], events: Sequence[int]) -> StepEvents:
+    sizes = tuple(chain.from_iterable(part.sizes_bytes for part in parts))
+    categories: tuple[Category, ...] = tuple(chain.from_iterable(part.categories for part in parts))
     return StepEvents(sizes, categories, tuple(events))
 
 
@@ -185,7 +246,14 @@ def _bitsandbytes(name: str, **options: Any) -> Callable[[Any], Any]:
     def make(groups: Any) -> Any:
         import bitsandbytes as bnb
 
-        return getattr(bnb.optim, name)(groups, lr=_LEARNING_RATE, **options)
+        optimizer = getattr(bnb.optim, name, None)
+        if optimizer is None:
+            raise MemoryUnknown(
+                f"The memory of this optimizer is not known: the installed bitsandbytes has no {name}.",
+                setting="optimizer",
+                suggestion="adamw_torch_fused",
+            )
+        return optimizer(groups, lr=_LEARNING_RATE, **options)
 
     return make
 
@@ -197,7 +265,7 @@ def _adafactor(groups: Any) -> Any:
     return make(groups, lr=_LEARNING_RATE, scale_parameter=False, relative_step=False)
 
 
-# Paged optimizers are traced in their resident form: where the states lie is the driver's choice.
+# Paged optimizers are traced in their resident form, and what is paged is then taken out.
 OPTIMIZERS: dict[str, Optimizer] = {
     "adamw_torch": Optimizer(_torch("AdamW", foreach=True), together=True),
     "adamw_torch_fused": Optimizer(_FusedAdamW),
@@ -216,7 +284,11 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "rmsprop": Optimizer(_torch("RMSprop", foreach=True), together=True),
     "adagrad": Optimizer(_torch("Adagrad", foreach=True), together=True),
     "sgd": Optimizer(_torch("SGD", foreach=True), together=True),
+    "rmsprop_bnb": Optimizer(_bitsandbytes("RMSprop")),
+    "rmsprop_bnb_32bit": Optimizer(_bitsandbytes("RMSprop32bit")),
+    "rmsprop_bnb_8bit": Optimizer(_bitsandbytes("RMSprop8bit")),
     "adafactor": Optimizer(_adafactor),
+    **{name: Optimizer(published(name, embedding=False), together=name in TOGETHER) for name in PUBLISHED},
 }
 PAGED = frozenset(name for name in OPTIMIZERS if name.startswith("paged_"))
 
@@ -224,6 +296,11 @@ PAGED = frozenset(name for name in OPTIMIZERS if name.startswith("paged_"))
 def trained_tensors(parameters: Sequence[tuple[str, nn.Parameter]]) -> list[TrainedTensor]:
     """Shapes of named parameters. Biases and norms are not decayed, as in transformers' Trainer."""
     return [
-        TrainedTensor(tuple(parameter.shape), parameter.dtype, not ("bias" in path or "norm" in path.lower()))
+        TrainedTensor(
+            tuple(parameter.shape),
+            parameter.dtype,
+            decayed=not ("bias" in path or "norm" in path.lower()),
+            embedding=path.endswith("modules_to_save.default.weight") or "embed_tokens" in path or "lm_head" in path,
+        )
         for path, parameter in parameters
     ]

@@ -13,7 +13,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from lora_explorer.errors import MemoryUnknown
-from lora_explorer.memory import attention, experts, losses
+from lora_explorer.memory import attention, experts, fused_kernels, losses
 from lora_explorer.memory.layers import Stack, configs_of, shallow_copy
 from lora_explorer.memory.quantization import quantization_tensors, quantize
 from lora_explorer.memory.step import Step
@@ -27,7 +27,15 @@ if TYPE_CHECKING:
 # Axolotl's names of embeddings and output head (axolotl/loaders/utils.py).
 _EMBEDDINGS = {"gpt_neox": ("embed_in", "lm_head"), "falcon": ("word_embeddings", "lm_head")}
 _USUAL_EMBEDDINGS = ("embed_tokens", "lm_head")
-_IMPLEMENTATIONS = {"varlen": attention.VARLEN, "blockwise": attention.BLOCKWISE, "sdpa": "sdpa", "eager": "eager"}
+_IMPLEMENTATIONS = {
+    "varlen": attention.VARLEN,
+    "repeated": attention.REPEATED,
+    "blockwise": attention.BLOCKWISE,
+    "sdpa": "sdpa",
+    "eager": "eager",
+}
+# What a model class of transformers says of itself; a name of our own is not held against it by transformers.
+_SUPPORTED = {"varlen": "_supports_flash_attn", "blockwise": "_supports_flex_attn"}
 
 
 class Adapter(Protocol):
@@ -67,12 +75,13 @@ def prepare(skeleton: Skeleton, stack: Stack, step: Step, adapter: Adapter) -> n
         warnings.simplefilter("ignore")
         if step.quantization is not None:
             quantize(model, step.quantization, dtype)
-        _convert_for_training(model, step, dtype)
-        _checkpoint(model, step)
+        convert_for_training(model, step, dtype)
+        enable_checkpointing(model, step)
         adapted = adapter.inject(model)
         if step.inputs_require_grads:
             model.enable_input_require_grads()
-    losses.install(model, step.loss)
+    fused_kernels.install(model, step.fused_lora, [model.get_submodule(skeleton.layer_paths[n]) for n in stack.kept])
+    losses.install(model, step.loss, step.loss_chunks)
     return adapted.train()
 
 
@@ -81,9 +90,10 @@ def residents(model: nn.Module, stack_path: str, step: Step) -> list[Resident]:
     found: list[Resident] = []
     seen: set[int] = set()
     loaded = getattr(torch, step.dtype).itemsize
+    on_host = tuple(getattr(base_of(model), "_no_placement_params", None) or ()) if step.tables_on_host else ()
     for path, tensor, category in _held(model):
         storage = tensor.untyped_storage()
-        if storage._cdata not in seen and storage.nbytes():
+        if storage._cdata not in seen and storage.nbytes() and not path.endswith(on_host):
             seen.add(storage._cdata)
             params = _loaded_params(tensor) if category == "base weights" else 0
             quantized = hasattr(tensor, "quant_state") or hasattr(tensor, "SCB")
@@ -149,6 +159,8 @@ def _choose_implementations(model: PreTrainedModel, step: Step) -> None:
     attention.register()
     chosen = step.attention or ("sdpa" if model._supports_sdpa else "eager")
     try:
+        if not getattr(model, _SUPPORTED.get(chosen, ""), True):
+            raise ValueError(chosen)
         model.set_attn_implementation(_IMPLEMENTATIONS[chosen])
     except ValueError as error:
         raise MemoryUnknown(
@@ -162,7 +174,8 @@ def _choose_implementations(model: PreTrainedModel, step: Step) -> None:
         config.use_cache = False
 
 
-def _convert_for_training(model: PreTrainedModel, step: Step, dtype: torch.dtype) -> None:
+def convert_for_training(model: PreTrainedModel, step: Step, dtype: torch.dtype) -> None:
+    """Change the types of a loaded model as the training loop does before it adds the adapter."""
     # The order is Axolotl's (axolotl/loaders/model.py): to float32, k-bit preparation, back to the training dtype.
     if step.conversions == "axolotl":
         _convert_modules(model, torch.float32, norms=True, gates=True)
@@ -185,7 +198,8 @@ def _convert_modules(model: PreTrainedModel, dtype: torch.dtype, *, norms: bool,
             module.to(dtype)
 
 
-def _checkpoint(model: PreTrainedModel, step: Step) -> None:
+def enable_checkpointing(model: PreTrainedModel, step: Step) -> None:
+    """Gradient checkpointing as the step has it. Raises MemoryUnknown where the model cannot."""
     if step.checkpointing is None:
         return
     if not model.supports_gradient_checkpointing:

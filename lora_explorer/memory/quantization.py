@@ -5,24 +5,34 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from lora_explorer.errors import MemoryUnknown
 from lora_explorer.memory.step import Quantization
 from lora_explorer.memory.watch import StorageWatch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+# bitsandbytes 0.50 unpacks a 4-bit weight whole for more rows than these; its fused kernel takes fewer, of most shapes
+# (bitsandbytes/backends/cuda/ops.py: gemm_4bit).
+FUSED_PRODUCT_ROWS = 320
 # bitsandbytes.functional.quantize_4bit: the block maxima are themselves quantized in blocks of 256, 8 bits each.
 STATISTICS_BLOCK = 256
 
 
 def quantize(model: PreTrainedModel, quantization: Quantization, compute_dtype: torch.dtype) -> None:
-    """Replace the linear layers that transformers would quantize; the output head stays as it is."""
+    """Replace the linear layers that transformers would quantize; the output head stays as it is.
+
+    Raises MemoryUnknown where the installed bitsandbytes cannot do it.
+    """
+    _look_for_kernels(quantization)
     from transformers import BitsAndBytesConfig
     from transformers.integrations.bitsandbytes import replace_with_bnb_linear
 
@@ -44,20 +54,73 @@ def quantize(model: PreTrainedModel, quantization: Quantization, compute_dtype: 
     setattr(model, marker, True)
 
 
-def _quantize_experts(model: PreTrainedModel, quantization: Quantization, dtype: torch.dtype) -> None:
-    """Fused expert weights in 4 bits, unpacked whenever they are read, as Axolotl's quantize_moe_experts does."""
-    from bitsandbytes.nn.parametrize import Bnb4bitParametrization, _register_parametrization_hooks
+def _look_for_kernels(quantization: Quantization) -> None:
+    eight_bit = quantization.kind == "int8"
+    layers = "Linear8bitLt" if eight_bit else "Linear4bit"
+    needed = {"bitsandbytes.nn": layers}
+    if quantization.experts:
+        needed["bitsandbytes.nn.parametrize"] = "Bnb4bitParametrization"
+    for module, name in needed.items():
+        try:
+            found = hasattr(import_module(module), name)
+        except ImportError:
+            found = False
+        if not found:
+            setting = "load_in_8bit" if eight_bit else "load_in_4bit"
+            raise MemoryUnknown(
+                f"The memory of this quantization is not known: the installed bitsandbytes has no {name}.",
+                setting="quantize_moe_experts" if name == "Bnb4bitParametrization" else setting,
+                suggestion="false",
+            )
 
+
+def _quantize_experts(model: PreTrainedModel, quantization: Quantization, dtype: torch.dtype) -> None:
+    """Fused expert weights, unpacked whenever they are read, as Axolotl's quantize_moe_experts does."""
+    from bitsandbytes.nn.parametrize import _register_parametrization_hooks
+
+    quantized = _eight_bit_expert if quantization.kind == "int8" else _four_bit_expert
     for module in list(model.modules()):
         for name, parameter in list(module.named_parameters(recurse=False)):
             if parameter.dim() >= 3:
-                state = _four_bit_state(parameter.shape, quantization, dtype)
-                packed = nn.Parameter(_packed(parameter.shape), requires_grad=False)
-                # What the packed tensor was made from is read when loading is replayed.
-                packed.quant_state = state  # type: ignore[attr-defined]
+                packed, unpacking = quantized(parameter.shape, quantization, dtype)
                 setattr(module, name, packed)
-                parametrize.register_parametrization(module, name, Bnb4bitParametrization(state), unsafe=True)
+                parametrize.register_parametrization(module, name, unpacking, unsafe=True)
                 _register_parametrization_hooks(module, name)
+
+
+def _four_bit_expert(
+    shape: torch.Size, quantization: Quantization, dtype: torch.dtype
+) -> tuple[nn.Parameter, nn.Module]:
+    from bitsandbytes.nn.parametrize import Bnb4bitParametrization
+
+    state = _four_bit_state(shape, quantization, dtype)
+    packed = nn.Parameter(_packed(shape), requires_grad=False)
+    # What the packed tensor was made from is read when loading is replayed.
+    packed.quant_state = state  # type: ignore[attr-defined]
+    return packed, Bnb4bitParametrization(state)
+
+
+def _eight_bit_expert(
+    shape: torch.Size, quantization: Quantization, dtype: torch.dtype
+) -> tuple[nn.Parameter, nn.Module]:
+    weight = nn.Parameter(torch.empty(shape, dtype=torch.int8, device="meta"), requires_grad=False)
+    scales = _meta(shape.numel() // shape[-1])
+    weight.SCB = scales  # type: ignore[attr-defined]
+    return weight, _EightBitExperts(scales)
+
+
+class _EightBitExperts(nn.Module):
+    """Expert weights times the float32 maximum of their row, which makes them float32 (axolotl moe_quant)."""
+
+    def __init__(self, scales: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("row_stats", scales)
+        self._scales = scales
+
+    @torch.no_grad()
+    def forward(self, weight: Tensor) -> Tensor:
+        rows = weight.reshape(-1, weight.shape[-1])
+        return (rows * self._scales.view(-1, 1) * (1 / 127)).reshape(weight.shape)
 
 
 def _packed(shape: torch.Size) -> Tensor:
@@ -77,7 +140,7 @@ def _fill(module: nn.Module, quantization: Quantization, compute_dtype: torch.dt
     if isinstance(module, bnb.nn.Linear4bit):
         shape = torch.Size((module.out_features, module.in_features))
         state = _four_bit_state(shape, quantization, compute_dtype)
-        module.weight = bnb.nn.Params4bit(
+        module.weight = _packed_parameter()(
             _packed(shape),
             requires_grad=False,
             quant_state=state,
@@ -96,6 +159,20 @@ def _fill(module: nn.Module, quantization: Quantization, compute_dtype: torch.dt
     if isinstance(module, (bnb.nn.Linear4bit, bnb.nn.Linear8bitLt)) and module.bias is not None:
         bias = torch.empty(module.out_features, dtype=compute_dtype, device="meta")
         module.bias = nn.Parameter(bias, requires_grad=False)
+
+
+@cache
+def _packed_parameter() -> Any:
+    """bitsandbytes' parameter, made so that it can be copied on meta, as PEFT does where DoRA reads a base weight."""
+    import bitsandbytes as bnb
+
+    def copied(self: Any, memo: dict[int, object]) -> Any:
+        attributes = vars(self)
+        names = ("blocksize", "compress_statistics", "quant_type", "quant_storage", "bnb_quantized", "quant_state")
+        return type(self)(torch.empty_like(self.data), **{name: attributes[name] for name in names})
+
+    # Under bitsandbytes' own name, by which PEFT knows it.
+    return type("Params4bit", (bnb.nn.Params4bit,), {"__deepcopy__": copied})
 
 
 def _four_bit_state(shape: torch.Size, quantization: Quantization, dtype: torch.dtype) -> Any:
@@ -145,6 +222,37 @@ def without_cast_warnings() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+def four_bit_forms() -> dict[Any, Callable[..., Any]]:
+    """What stands for bitsandbytes' 4-bit product, whose temporaries lie inside one operator."""
+    import bitsandbytes  # noqa: F401 - registers the operators
+
+    return {torch.ops.bitsandbytes.gemm_4bit.default: _four_bit_product}
+
+
+def _four_bit_product(  # noqa: PLR0913 - bitsandbytes' own signature
+    watch: StorageWatch,
+    values: Tensor,
+    packed: Tensor,
+    shape: torch.Size,
+    absmax: Tensor,
+    block_params: int,
+    kind: str,
+    bias: Tensor | None = None,
+    absmax_8bit: Tensor | None = None,
+    *_: Any,
+    **__: Any,
+) -> Tensor:
+    unpacked: list[Tensor] = []
+    if values.numel() // values.shape[-1] > FUSED_PRODUCT_ROWS:
+        if absmax_8bit is not None:
+            unpacked += [torch.empty_like(absmax_8bit, dtype=torch.float32) for _ in range(2)]
+        unpacked.append(values.new_empty(shape))
+    output = values.new_empty(*values.shape[:-1], shape[0])
+    for tensor in (*unpacked, output):
+        watch.born(tensor)
+    return output
 
 
 def eight_bit_forms() -> dict[Any, Callable[..., Any]]:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from lora_explorer.errors import MemoryUnknown
 from lora_explorer.memory.cards import Card
-from lora_explorer.memory.losses import Loss
+from lora_explorer.memory.fused_kernels import KERNELS, Kernel
+from lora_explorer.memory.losses import CHUNKS, Loss
+from lora_explorer.memory.offloading import Offloading
 from lora_explorer.memory.optimizers import PAGED
 from lora_explorer.memory.step import Attention, Checkpointing, DType, Quantization, Step
 from lora_explorer.settings import Recipe
@@ -15,6 +17,8 @@ _ATTENTION: dict[str, Attention] = {
     "eager": "eager",
     "sdpa": "sdpa",
     "flex_attention": "blockwise",
+    "xformers": "repeated",
+    "sage": "repeated",
 }
 # Above it the bytes of a tensor of logits or scores no longer fit into 64 bits.
 MOST_TOKENS = 1 << 30
@@ -46,14 +50,18 @@ def step_from(recipe: Recipe, card: Card | None) -> Step:
         dtype=dtype,
         autocast=dtype != "float32",
         quantization=quantization,
-        # Axolotl leaves k-bit preparation out where experts are quantized (axolotl/loaders/model.py).
-        kbit_preparation=quantization is not None and not quantization.experts,
+        # Axolotl leaves k-bit preparation out for quantized experts and LoftQ (axolotl/loaders/model.py).
+        kbit_preparation=quantization is not None and not quantization.experts and not _loftq(recipe),
+        tables_on_host=recipe.ple_cpu_offload,
         norms_in_dtype=bool(recipe.adapter) or loss == "cut" or attention not in (*_UNPACKED_BY_MASK, None),
         attention=attention,
         flash_kernels=card is None or card.flash_attention,
         packed=recipe.sample_packing,
         loss=loss,
+        loss_chunks=recipe.chunked_cross_entropy_num_chunks or CHUNKS,
         checkpointing=_checkpointing(recipe),
+        offloading=_offloading(recipe),
+        fused_lora=_fused_lora(recipe),
         inputs_require_grads=bool(recipe.adapter),
         optimizer=recipe.optimizer,
         clips_gradients=recipe.max_grad_norm != 0,
@@ -71,33 +79,74 @@ def training_dtype(recipe: Recipe, card: Card | None) -> DType:
     return "float32"
 
 
-def assumptions(recipe: Recipe, step: Step, card: Card | None, *, has_experts: bool) -> Iterator[str]:
-    """What was taken for granted, one sentence each. has_experts: the base model is a mixture of experts."""
+def assumptions(
+    recipe: Recipe,
+    step: Step,
+    card: Card | None,
+    *,
+    has_experts: bool,
+    kernels_refused: str | None = None,
+    managed_bytes: int = 0,
+) -> Iterator[str]:
+    """What was taken for granted, one sentence each.
+
+    has_experts: the base model is a mixture of experts. kernels_refused: a sentence where LoRA kernels do not run.
+    managed_bytes: optimizer states outside the allocator.
+    """
     yield (
         f"One GPU trains on {recipe.micro_batch_size} × {recipe.sequence_len} tokens at once, "
         f"every row filled to the end; weights in {step.dtype}{' under autocast' if step.autocast else ''}, "
         "as Axolotl's Trainer does."
     )
-    yield _ATTENTION_WORDS.get(step.attention or "sdpa", "")
-    yield _LOSS_WORDS[step.loss]
-    if recipe.adapter and _fused_kernels(recipe):
-        yield "LoRA's fused kernels are not modelled: the figure is that of PEFT's own layers, a little more."
+    yield _attention_words(step)
+    yield _LOSS_WORDS[step.loss].format(chunks=step.loss_chunks)
+    if step.fused_lora:
+        yield _kernel_words(step, kernels_refused)
+    if step.offloading is not None:
+        yield _OFFLOADING_WORDS[step.offloading]
     if step.quantization is not None and step.quantization.kind == "int8":
         yield "No outlier columns are assumed in the 8-bit products."
     if has_experts:
         yield "Experts run as one grouped product, whose bytes do not depend on how tokens are routed."
-    if recipe.gptq or recipe.model_quantization_config or recipe.nf4_backend == "torchao":
-        yield "The checkpoint's own quantization is not modelled: weights count as bitsandbytes or the training type."
+    if recipe.gptq or recipe.model_quantization_config:
+        yield "The checkpoint's own quantization is not modelled: weights count in the training type."
+    if step.quantization is not None and recipe.nf4_backend == "torchao":
+        yield "torchao packs 4-bit weights into as many bytes as bitsandbytes, by whose layers the step is traced."
+    if step.tables_on_host:
+        yield "Tables that the model declares as offloadable are in host memory and in no figure here."
     if has_experts and step.kbit_preparation:
         yield "Fused expert weights are not quantized, and PEFT's k-bit preparation turns them to float32."
-    if recipe.optimizer in PAGED:
-        yield "The paged optimizer's states are counted as resident; the driver can move them to the host."
-    if recipe.gradient_checkpointing in ("offload", "offload_disk") or recipe.activation_offloading:
-        yield "Offloading is not modelled: what checkpointing keeps is counted as resident."
+    if step.optimizer in PAGED:
+        yield _paged_words(managed_bytes)
+    if step.optimizer == "grokadamw":
+        yield "The optimizer's states rest in host memory and visit the card one tensor at a time."
     if card is None:
         yield "No card was chosen: kernels and workspaces of an Ampere card are assumed, for every verdict too."
-    if recipe.peft_use_dora:
-        yield "DoRA is traced through PEFT's own layers."
+
+
+def _kernel_words(step: Step, refused: str | None) -> str:
+    if refused is not None:
+        return refused
+    return f"Axolotl's fused LoRA kernels run ({', '.join(k for k in KERNELS if k in step.fused_lora)})."
+
+
+def _attention_words(step: Step) -> str:
+    kind = step.attention or "sdpa"
+    if kind == "sdpa" and (not step.flash_kernels or step.dtype == "float32"):
+        return (
+            "Attention is PyTorch's scaled dot product without FlashAttention's kernel, which this card or type does "
+            "not have: the scores are stored where keys are grouped, else never."
+        )
+    return _ATTENTION_WORDS[kind]
+
+
+def _paged_words(managed_bytes: int) -> str:
+    if not managed_bytes:
+        return "Every tensor is too small for the paged optimizer: its states are allocated as usual."
+    return (
+        f"{managed_bytes / 2**30:.2f} GiB of the paged optimizer's states lie in managed memory outside the allocator "
+        "and are in no figure here: the driver moves them to the host when the card is full."
+    )
 
 
 def _quantization(recipe: Recipe) -> Quantization | None:
@@ -111,14 +160,12 @@ def _quantization(recipe: Recipe) -> Quantization | None:
             experts=recipe.quantize_moe_experts,
         )
     if recipe.adapter == "lora" and recipe.load_in_8bit:
-        if recipe.quantize_moe_experts:
-            raise MemoryUnknown(
-                "The memory of experts quantized to 8 bits is not known: they cannot be traced here.",
-                setting="quantize_moe_experts",
-                suggestion="load_in_4bit",
-            )
-        return Quantization("int8")
+        return Quantization("int8", experts=recipe.quantize_moe_experts)
     return None
+
+
+def _loftq(recipe: Recipe) -> bool:
+    return recipe.adapter == "lora" and recipe.loftq_bits is not None
 
 
 def _attention(recipe: Recipe) -> Attention | None:
@@ -143,28 +190,55 @@ def _loss(recipe: Recipe) -> Loss:
 def _checkpointing(recipe: Recipe) -> Checkpointing | None:
     if not recipe.gradient_checkpointing:
         return None
-    # Without options of its own Axolotl asks for the reentrant form (axolotl/utils/config).
-    options = dict(recipe.gradient_checkpointing_kwargs)
-    return "reentrant" if not options or options.get("use_reentrant") else "non-reentrant"
+    # Axolotl asks for the non-reentrant form unless told otherwise (axolotl/utils/config). Offloading turns
+    # checkpointing off in the trainer's arguments, but the loader has turned it on for adapters by then, and wraps the
+    # layers of fully trained models itself (axolotl/loaders/model.py).
+    wrapped = not recipe.adapter and _offloading(recipe) in ("streamed", "synchronous")
+    reentrant = dict(recipe.gradient_checkpointing_kwargs).get("use_reentrant", False)
+    return "reentrant" if reentrant and not wrapped else "non-reentrant"
 
 
-def _fused_kernels(recipe: Recipe) -> bool:
-    given = (recipe.lora_mlp_kernel, recipe.lora_qkv_kernel, recipe.lora_o_kernel, recipe.lora_embedding_kernel)
-    unset = all(kernel is None for kernel in given)
-    return any(given) or (unset and not (recipe.adapter == "lora" and recipe.load_in_8bit))
+def _offloading(recipe: Recipe) -> Offloading | None:
+    # The older way to ask, written as the newer one (axolotl/utils/schemas/validation.py).
+    # Disk is asked for by name, but the same tensors go to host memory.
+    asked = recipe.gradient_checkpointing in ("offload", "offload_disk") or recipe.activation_offloading
+    if not asked or not recipe.gradient_checkpointing:
+        return None
+    kinds: dict[object, Offloading] = {"legacy": "synchronous", "hidden_states": "hidden states"}
+    return kinds.get(recipe.activation_offloading, "streamed")
 
 
-_ATTENTION_WORDS: dict[str, str] = {
+def _fused_lora(recipe: Recipe) -> frozenset[Kernel]:
+    if not recipe.adapter:
+        return frozenset()
+    asked = {kernel: getattr(recipe, f"lora_{kernel}_kernel") for kernel in KERNELS}
+    if all(given is None for given in asked.values()):
+        # Axolotl turns all on (lora_kernels_auto_enable in axolotl/utils/schemas/validation.py).
+        eight_bit = recipe.adapter == "lora" and recipe.load_in_8bit
+        on_by_itself = recipe.adapter in ("lora", "qlora") and not eight_bit and not recipe.nvfp4_merge_aware
+        return frozenset(KERNELS) if on_by_itself else frozenset()
+    return frozenset(kernel for kernel, given in asked.items() if given)
+
+
+_ATTENTION_WORDS: dict[Attention, str] = {
     "sdpa": "Attention is PyTorch's scaled dot product in the kernel that CUDA chooses: the scores are never stored.",
     "eager": "Attention is eager: the scores of every pair of tokens are stored.",
     "varlen": "Attention is a FlashAttention kernel: the scores are never stored.",
+    "repeated": "Attention is a fused kernel over keys and values repeated to all heads: the scores are never stored.",
     "blockwise": "Attention is a compiled FlexAttention kernel: the scores are never stored.",
+}
+_OFFLOADING_WORDS: dict[Offloading, str] = {
+    "streamed": "What checkpointing keeps leaves for host memory on a stream of its own: five tensors are on their way "
+    "at a time, and what is saved twice stays.",
+    "synchronous": "What checkpointing keeps leaves for host memory, one tensor at a time.",
+    "hidden states": "The inputs of checkpointed layers leave for host memory; two are on their way at a time.",
 }
 _LOSS_WORDS: dict[Loss, str] = {
     "plain": "The loss is transformers' own: logits in the training type, a float32 copy, and their gradients.",
     "shifted": "The loss is that of transformers before 4.50: plain, with one more float32 copy of the logits.",
-    "chunked": "The loss is Axolotl's chunked cross-entropy: the float32 copy is made in eight pieces.",
-    "liger": "The loss is Liger's cross-entropy: the gradient is written over the logits.",
+    "chunked": "The loss is Axolotl's chunked cross-entropy in {chunks} pieces: compiled, so that float32 values exist "
+    "only inside its kernel.",
+    "liger": "The loss is Liger's cross-entropy: the gradient is written over the float32 copy of the logits.",
     "liger fused": "The loss is Liger's fused linear cross-entropy: the logits exist only in chunks.",
     "cut": "The loss is cut cross-entropy: the logits never exist.",
 }

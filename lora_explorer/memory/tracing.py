@@ -11,10 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_iter
 
-from lora_explorer.memory.cuda import CudaOperators
+from lora_explorer.memory.attention import keys_repeated
+from lora_explorer.memory.cuda import CudaOperators, HostOperators
 from lora_explorer.memory.experts import grouped_forms
+from lora_explorer.memory.kernel_temporaries import INNER_TEMPORARIES
+from lora_explorer.memory.losses import DeferredHead
+from lora_explorer.memory.offloading import offloading
 from lora_explorer.memory.prepared_model import base_of, held_tensors, recomputation_watched
-from lora_explorer.memory.quantization import eight_bit_forms, without_cast_warnings
+from lora_explorer.memory.quantization import eight_bit_forms, four_bit_forms, without_cast_warnings
 from lora_explorer.memory.step import Step
 from lora_explorer.memory.trace import Trace
 from lora_explorer.memory.watch import StorageWatch
@@ -27,15 +31,23 @@ def trace_step(model: nn.Module, layers: dict[int, nn.Module], step: Step, *, de
     """
     # A document boundary is found by asking whether positions rise by one throughout: yes unless packed.
     answers = {bool: not step.packed, int: step.sequence_len, float: 1.0}
-    watch = StorageWatch(device, answers, _forms(step) if device == "meta" else None)
+    on_cuda = step.kernels == "cuda"
+    forms = _forms(step) if device == "meta" else None
+    watch = StorageWatch(device, answers, forms, INNER_TEMPORARIES if on_cuda else {})
     if step.accumulates:
         for parameter in _trainable(model):
             parameter.grad = torch.empty_like(parameter)
     watch.ignore(held_tensors(model))
     watch.ignore(parameter.grad for parameter in _trainable(model) if parameter.grad is not None)
     autocast = getattr(torch, step.dtype) if step.autocast else None
-    operators = CudaOperators(watch, autocast, flash_kernels=step.flash_kernels)
+    operators = (CudaOperators if on_cuda else HostOperators)(watch, autocast, flash_kernels=step.flash_kernels)
+    head = _output_head(model)
+    called = None if isinstance(head, DeferredHead) else head
+    reentrant = step.checkpointing == "reentrant"
     with ExitStack() as scopes:
+        if step.repeats_keys:
+            scopes.enter_context(keys_repeated())
+        scopes.enter_context(offloading(model, step.offloading, called, reentrant=reentrant))
         scopes.enter_context(recomputation_watched(model, partial(_recomputation, watch, operators)))
         scopes.enter_context(_places_marked(model, layers, watch, operators))
         scopes.enter_context(operators.meta_autocast())
@@ -51,14 +63,16 @@ def trace_step(model: nn.Module, layers: dict[int, nn.Module], step: Step, *, de
 
 
 def _forms(step: Step) -> dict[Any, Callable[..., Any]]:
-    eight_bit = step.quantization is not None and step.quantization.kind == "int8"
-    return {**grouped_forms(), **(eight_bit_forms() if eight_bit else {})}
+    if step.quantization is None:
+        return grouped_forms()
+    return {**grouped_forms(), **(eight_bit_forms() if step.quantization.kind == "int8" else four_bit_forms())}
 
 
 def _run(model: nn.Module, step: Step, watch: StorageWatch, operators: CudaOperators, device: str) -> Any:
     watch.mark("embedding")
+    batch = _batch(step, device)
     with operators:
-        outputs = model(**_batch(step, device), use_cache=False)
+        outputs = model(**batch, use_cache=False)
     operators.forget_casts()
     if step.outputs_to_float32 and step.autocast:
         outputs = _to_float32(outputs)
@@ -70,7 +84,8 @@ def _run(model: nn.Module, step: Step, watch: StorageWatch, operators: CudaOpera
     watch.mark("head")
     loss.backward()
     operators.forget_casts()
-    return (loss, outputs) if step.keeps_outputs else loss
+    # The loop holds its batch until the next one comes.
+    return (loss, outputs, batch) if step.keeps_outputs else (loss, batch)
 
 
 @contextmanager
@@ -86,8 +101,10 @@ def _recomputation(watch: StorageWatch, operators: CudaOperators) -> Iterator[No
 def _batch(step: Step, device: str) -> dict[str, Tensor]:
     """Token ids and labels, (batch, tokens) in int64, and the mask that a padding collator adds."""
     shape = (step.micro_batch_size, step.sequence_len)
-    names = ["input_ids", "labels", *(["attention_mask"] if step.attention_mask and not step.packed else [])]
+    names = ["input_ids"] if step.labels_are_inputs else ["input_ids", "labels"]
+    names += ["attention_mask"] if step.attention_mask and not step.packed else []
     batch = {name: torch.ones(shape, dtype=torch.int64, device=device) for name in names}
+    batch.setdefault("labels", batch["input_ids"])
     if step.packed:
         batch["position_ids"] = torch.zeros(shape, dtype=torch.int64, device=device)
     return batch

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
+from lora_explorer.memory.events import Part, Whole, as_trace, part_of, whole
 from lora_explorer.memory.layers import Stack
-from lora_explorer.memory.trace import Category, Phase, Resident, Segment, Trace
+from lora_explorer.memory.trace import Phase, Resident, Segment, Trace
 
 
 class CannotUnroll(Exception):
@@ -61,7 +63,7 @@ class OutsideDeath(NamedTuple):
 
 
 class LayerDeath(NamedTuple):
-    """Outside the layers, of a storage born in one."""
+    """Outside the layers or at their other end, of a storage born in one."""
 
     home: Home
 
@@ -78,22 +80,49 @@ class _Piece:
     events: list[Event] = field(default_factory=list)
 
 
+Marks = tuple[tuple[int, Segment], ...]
+
+
 @dataclass
 class _Analysis:
     """A trace taken apart. exports: for every kept layer and role the births, in order, that a neighbour ends."""
 
-    trace: Trace
+    finish: Sequence[int]
     stack: Stack
     pieces: list[_Piece]
     homes: dict[int, Home]
     exports: dict[tuple[int, Role], list[Home]]
 
 
+@dataclass(frozen=True)
+class Layout:
+    """The events of the whole model. sources: for each of its storages the one in the trace that it is like."""
+
+    sources: Whole
+    events: Whole
+    marks: Marks
+    finish: tuple[int, ...]
+
+
 def unroll(trace: Trace, stack: Stack) -> Trace:
     """The trace of the whole model. Raises CannotUnroll."""
+    return trace if stack.is_whole else as_trace(unroll_part(trace, stack))
+
+
+def unroll_part(trace: Trace, stack: Stack) -> Part:
+    """The same in arrays. Raises CannotUnroll."""
+    part = part_of(trace)
     if stack.is_whole:
-        return trace
-    return _Writer(_take_apart(trace, stack)).write()
+        return part
+    layout = lay_out(tuple(trace.events), tuple(trace.marks), tuple(trace.finish), stack)
+    sizes, codes = part.sizes_bytes[layout.sources], part.codes[layout.sources]
+    return Part(sizes, codes, layout.events, layout.marks, layout.finish)
+
+
+@lru_cache(maxsize=16)
+def lay_out(events: tuple[int, ...], marks: Marks, finish: tuple[int, ...], stack: Stack) -> Layout:
+    """Where everything of a trace goes in the whole model, whatever its sizes. Raises CannotUnroll."""
+    return _Writer(_take_apart(events, marks, finish, stack)).write()
 
 
 def unroll_residents(residents: Sequence[Resident], stack: Stack) -> list[Resident]:
@@ -112,10 +141,10 @@ def unroll_residents(residents: Sequence[Resident], stack: Stack) -> list[Reside
     return before + layers + after
 
 
-def _take_apart(trace: Trace, stack: Stack) -> _Analysis:
-    pieces = _pieces(trace, stack)
+def _take_apart(events: Sequence[int], marks: Marks, finish: Sequence[int], stack: Stack) -> _Analysis:
+    pieces = _pieces(events, marks, stack)
     homes = _homes(pieces)
-    analysis = _Analysis(trace, stack, pieces, homes, defaultdict(list))
+    analysis = _Analysis(finish, stack, pieces, homes, defaultdict(list))
     for _, (home, role) in sorted(_roles(pieces, homes, stack).items()):
         analysis.exports[home.layer, role].append(home)
     for piece in pieces:
@@ -123,15 +152,15 @@ def _take_apart(trace: Trace, stack: Stack) -> _Analysis:
     return analysis
 
 
-def _pieces(trace: Trace, stack: Stack) -> list[_Piece]:
-    positions = [position for position, _ in trace.marks]
+def _pieces(events: Sequence[int], marks: Marks, stack: Stack) -> list[_Piece]:
+    positions = [position for position, _ in marks]
     if not positions:
         raise CannotUnroll
     positions[0] = 0
-    ends = [*positions[1:], len(trace.events)]
+    ends = [*positions[1:], len(events)]
     pieces = [
-        _Piece(segment, list(trace.events[start:end]))
-        for (_, segment), start, end in zip(trace.marks, positions, ends, strict=True)
+        _Piece(segment, list(events[start:end]))
+        for (_, segment), start, end in zip(marks, positions, ends, strict=True)
     ]
     for phase, order in (("forward", stack.kept), ("backward", stack.kept[::-1])):
         found = [p.segment.layer for p in pieces if p.segment.phase == phase and p.segment.layer is not None]
@@ -159,11 +188,14 @@ def _roles(pieces: list[_Piece], homes: dict[int, Home], stack: Stack) -> dict[i
         layer = piece.segment.layer
         for storage in (~number for number in piece.numbers if number < 0 and layer is not None):
             home = homes.get(storage)
-            if home is not None and home.layer != layer and layer is not None:
-                distance = place[layer] - place[home.layer]
-                if abs(distance) != 1:
-                    raise CannotUnroll
+            if home is None or layer is None or home.layer == layer:
+                continue
+            distance = place[layer] - place[home.layer]
+            if abs(distance) == 1:
                 roles[storage] = (home, Role(home.phase, distance, piece.segment.phase))
+            elif {layer, home.layer} != {stack.kept[0], stack.kept[-1]}:
+                # Only a sum over all layers goes further: from one end to the other, and both ends are always kept.
+                raise CannotUnroll
     return roles
 
 
@@ -179,7 +211,10 @@ def _event(number: int, piece: _Piece, analysis: _Analysis) -> Event:
     if home.layer == layer:
         return OwnDeath(home.phase, home.order)
     place = analysis.stack.kept.index
-    role = Role(home.phase, place(layer) - place(home.layer), piece.segment.phase)
+    distance = place(layer) - place(home.layer)
+    if abs(distance) != 1:
+        return LayerDeath(home)
+    role = Role(home.phase, distance, piece.segment.phase)
     return NeighbourDeath(role, analysis.exports[home.layer, role].index(home))
 
 
@@ -188,8 +223,7 @@ class _Writer:
 
     def __init__(self, analysis: _Analysis) -> None:
         self._analysis = analysis
-        self._sizes: list[int] = []
-        self._categories: list[Category] = []
+        self._sources: list[int] = []
         self._events: list[int] = []
         self._marks: list[tuple[int, Segment]] = []
         self._outside: dict[int, int] = {}
@@ -198,15 +232,15 @@ class _Writer:
         for layer, like in enumerate(analysis.stack.stands_in):
             self._copies[like].append(layer)
 
-    def write(self) -> Trace:
+    def write(self) -> Layout:
         self._check_neighbours()
         pieces = {piece.segment: piece for piece in self._analysis.pieces}
         for segment in self._order():
             like = None if segment.layer is None else self._analysis.stack.stands_in[segment.layer]
             self._marks.append((len(self._events), segment))
             self._write_piece(pieces[segment._replace(layer=like)], segment.layer)
-        finish = [number for storage in self._analysis.trace.finish for number in self._all_of(storage)]
-        return Trace(self._sizes, self._categories, self._events, self._marks, finish)
+        finish = tuple(number for storage in self._analysis.finish for number in self._all_of(storage))
+        return Layout(whole(self._sources), whole(self._events), tuple(self._marks), finish)
 
     def _order(self) -> list[Segment]:
         order: list[Segment] = []
@@ -260,9 +294,8 @@ class _Writer:
         return [self._inside[home._replace(layer=copy)] for copy in self._copies[home.layer]]
 
     def _born(self, storage: int) -> int:
-        number = len(self._sizes)
-        self._sizes.append(self._analysis.trace.sizes_bytes[storage])
-        self._categories.append(self._analysis.trace.categories[storage])
+        number = len(self._sources)
+        self._sources.append(storage)
         self._events.append(number)
         return number
 

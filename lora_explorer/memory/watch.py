@@ -6,26 +6,24 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from lora_explorer.memory.accumulation import sums_in_place, unshared_holders
+from lora_explorer.memory.kernel_temporaries import INNER_TEMPORARIES
 from lora_explorer.memory.trace import Category, Phase, Place, Segment, Trace
 
 _aten = torch.ops.aten
 
-
-def _softmax_product_bytes(gradient: torch.Tensor, *_: object) -> int:
-    # CUDA's softmax backward multiplies gradient and output into a temporary before its kernel runs
-    # (aten/native/cuda/SoftMax.cu); the meta kernel only knows the result.
-    return gradient.numel() * gradient.element_size()
-
-
-# Temporaries inside CUDA kernels that no operator call shows: bytes from the operator's arguments.
-INNER_TEMPORARIES: dict[Any, Callable[..., int]] = {
-    _aten._softmax_backward_data.default: _softmax_product_bytes,
+# Gradients of indexing, which autograd writes into zeros it has just made; while it is watched it writes them beside
+# the zeros instead (torch/csrc/autograd/FunctionsManual.cpp, areAnyTensorSubclassLike).
+_WRITTEN_IN_PLACE: dict[Any, Any] = {
+    _aten.index_put.default: _aten.index_put_.default,
+    _aten.scatter.src: _aten.scatter_.src,
+    _aten.scatter_add.default: _aten.scatter_add_.default,
 }
 
 
@@ -37,12 +35,20 @@ class EndlessStep(RuntimeError):
     """The step makes more storages than could be watched in a sensible time."""
 
 
+class Known(Protocol):
+    """What is known of the values in a storage."""
+
+    def value_at(self, offset: int) -> int:
+        """The value at an offset into the storage."""
+
+
 class StorageWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records births and deaths of storages on one device while it is the active dispatch mode.
 
     answer: what a question about values (`Tensor.item()`) is answered with, since meta tensors have none;
     a mapping from bool, int and float to the answer that holds for the run being predicted.
     forms: what to run in place of operators that the device cannot run; each gets the watch and the arguments.
+    inner_temporaries: bytes that kernels need inside themselves, by operator.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class StorageWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         device: str,
         answers: Mapping[type, bool | int | float] | None = None,
         forms: Mapping[Any, Callable[..., Any]] | None = None,
+        inner_temporaries: Mapping[Any, Callable[..., int]] = INNER_TEMPORARIES,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.phase: Phase = "forward"
@@ -58,11 +65,14 @@ class StorageWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._device = device
         self._answers = answers or {}
         self._forms = forms or {}
+        self._inner_temporaries = inner_temporaries
+        self._unshared = unshared_holders()
         self._sizes: list[int] = []
         self._categories: list[Category | None] = []
         self._events: list[int] = []
         self._marks: list[tuple[int, Segment]] = []
         self._alive: dict[int, tuple[int, weakref.ref[torch.UntypedStorage]]] = {}
+        self._known: dict[int, Known] = {}
         self._dead: set[int] = set()
         self._unsettled: list[int] = []
         self._finish: list[int] | None = None
@@ -90,6 +100,14 @@ class StorageWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         number = self._add(size, "logits and loss" if self.in_head else None)
         self._alive[key] = (number, weakref.ref(storage, partial(self._died, key)))
 
+    def know(self, tensor: torch.Tensor, known: Known) -> None:
+        """Remember something about the values of a watched storage, for as long as it lives."""
+        self._known[tensor.untyped_storage()._cdata] = known
+
+    def known(self, tensor: torch.Tensor) -> Known | None:
+        """What was remembered about the storage of a tensor."""
+        return self._known.get(tensor.untyped_storage()._cdata)
+
     def transient(self, size_bytes: int) -> None:
         """Record a temporary that lives only inside a kernel."""
         if size_bytes:
@@ -100,6 +118,10 @@ class StorageWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         if func is _aten._local_scalar_dense.default and args[0].device.type == "meta":
             return self._answer(args[0])
+        if self.phase == "backward" and not kwargs and sums_in_place(func, args, self._unshared):
+            return args[0].add_(args[1])
+        if func in _WRITTEN_IN_PLACE and self._is_newest_gradient(args[0]):
+            func = _WRITTEN_IN_PLACE[func]
         form = self._forms.get(func)
         result = form(self, *args, **(kwargs or {})) if form else func(*args, **(kwargs or {}))
         if isinstance(result, torch.Tensor):
@@ -107,7 +129,7 @@ class StorageWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.born(result)
         else:
             self._all_born(result)
-        inner = INNER_TEMPORARIES.get(func)
+        inner = self._inner_temporaries.get(func)
         if inner is not None:
             self.transient(inner(*args))
         return result
@@ -160,8 +182,13 @@ class StorageWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._unsettled.append(number)
         return number
 
+    def _is_newest_gradient(self, tensor: torch.Tensor) -> bool:
+        number, _ = self._alive.get(tensor.untyped_storage()._cdata, (-1, None))
+        return self.phase == "backward" and not torch.is_grad_enabled() and number == len(self._sizes) - 1 >= 0
+
     def _died(self, key: int, _: object) -> None:
         number, _ref = self._alive.pop(key)
+        self._known.pop(key, None)
         if number < 0:
             return
         self._dead.add(number)
@@ -182,6 +209,9 @@ class StorageWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.born(tensor)
 
     def _answer(self, tensor: torch.Tensor) -> bool | int | float:
+        known = self.known(tensor)
+        if known is not None:
+            return known.value_at(int(tensor.storage_offset()))
         if tensor.dtype is torch.bool:
             return self._answers.get(bool, True)
         return self._answers.get(float if tensor.is_floating_point() else int, 1)

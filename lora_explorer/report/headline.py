@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lora_explorer.report import words
+from lora_explorer.report import moments, verdicts, words
 from lora_explorer.report.html import Html, join, tag
 
 if TYPE_CHECKING:
     from lora_explorer.adapters.result import AdapterPlan
     from lora_explorer.memory import Card, MemoryEstimate
+    from lora_explorer.memory.lower_bound import LowerBound
 
 _WAITING = "…"
 
@@ -30,23 +31,42 @@ def count_tiles(plan: AdapterPlan | None) -> Html:
     return join(_tile("Trainable parameters", trainable, share), _tile("Adapter file", size, "safetensors, on disk"))
 
 
-def memory_tiles(estimate: MemoryEstimate | None, card: Card, unknown: str = "") -> Html:
-    """Peak memory, and whether the card holds it. unknown: why there is no estimate, in a sentence."""
+def memory_tiles(
+    estimate: MemoryEstimate | None, card: Card, unknown: str = "", bound: LowerBound | None = None
+) -> Html:
+    """Peak memory, and whether the card holds it. unknown: why there is no estimate; bound: what is known then."""
     if estimate is None:
-        peak = _value("peak-memory", "unknown" if unknown else _WAITING)
-        fits = _value("fits", "unknown" if unknown else _WAITING)
-        return join(_tile("Peak memory", peak, unknown), _tile(card.name, fits, ""))
+        return join(*_tiles_without(card, unknown, bound))
     peak_bytes = estimate.process_bytes
     peak = join(_value("peak-memory", words.gib(peak_bytes), peak_bytes), tag("span", " GiB", class_="unit"))
-    return join(_tile("Peak memory", peak, f"in the {estimate.peak_phase} pass"), _fits_tile(estimate, card))
+    return join(_tile("Peak memory", peak, moments.stretch_in_short(estimate.peak)), _fits_tile(estimate, card))
+
+
+def _tiles_without(card: Card, unknown: str, bound: LowerBound | None) -> tuple[Html, Html]:
+    word = "unknown" if unknown else _WAITING
+    if bound is None:
+        return _tile("Peak memory", _value("peak-memory", word), unknown), _tile(card.name, _value("fits", word), "")
+    least = join(_value("peak-memory", f"≥ {words.gib(bound.at_least_bytes)}"), tag("span", " GiB", class_="unit"))
+    too_small = bound.rules_out(card)
+    verdict = tag("span", "does not fit", id="fits", data_value=0, class_="bad") if too_small else _value("fits", word)
+    return (
+        _tile("Peak memory, at least", least, "a lower bound, not an estimate"),
+        _tile(card.name, verdict, "even the lower bound is too much" if too_small else "it may or may not fit"),
+    )
 
 
 def _fits_tile(estimate: MemoryEstimate, card: Card) -> Html:
     room = next(fit for fit in estimate.fits if fit.gpu == card.name)
-    kind = "good" if room.fits else "bad"
-    verdict = tag("span", "fits" if room.fits else "too small", id="fits", data_value=int(room.fits), class_=kind)
+    verdict = tag(
+        "span",
+        room.verdict,
+        id="fits",
+        data_value=int(room.fits),
+        data_verdict=room.verdict,
+        class_=verdicts.kind(room),
+    )
     spare = words.gib(abs(room.headroom_bytes))
-    return _tile(card.name, verdict, f"{spare} GiB to spare" if room.fits else f"{spare} GiB short")
+    return _tile(card.name, verdict, f"{spare} GiB {'to spare' if room.fits else 'short'}")
 
 
 def _tile(title: str, number: object, below: object) -> Html:

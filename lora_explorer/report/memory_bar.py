@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
-from lora_explorer.memory.trace import Category
-from lora_explorer.report import words
+from lora_explorer.memory.result import PARTS
+from lora_explorer.report import verdicts, words
 from lora_explorer.report.html import Html, join, tag
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _SHOWN_CARDS = 8
 _ROOM_FOR_LABEL_PERCENT = 45
-_ALWAYS_LISTED = get_args(Category)
 
 
 def memory_bar(estimate: MemoryEstimate, card: Card) -> Html:
@@ -29,7 +28,7 @@ def memory_bar(estimate: MemoryEstimate, card: Card) -> Html:
     bar = tag("div", *pieces, line, class_="memory-bar", role="img", aria_label=_described(parts))
     axis = _axis(full_bytes, room.capacity_bytes)
     legend = tag("ul", *(_entry(*part) for part in parts.items()), class_="memory-legend")
-    return join(bar, axis, legend, _assumptions(estimate))
+    return join(bar, axis, legend, verdicts.verdict_line(room), _small_print(estimate))
 
 
 def card_chips(estimate: MemoryEstimate) -> Html:
@@ -43,7 +42,7 @@ def card_chips(estimate: MemoryEstimate) -> Html:
 
 
 def _chips(fits: Iterable[CardFit]) -> Html:
-    return tag("ul", *(_chip(fit.gpu, fit.headroom_bytes, fits=fit.fits) for fit in fits), class_="chips")
+    return tag("ul", *(_chip(fit) for fit in fits), class_="chips")
 
 
 def _parts(estimate: MemoryEstimate) -> dict[str, int]:
@@ -51,19 +50,16 @@ def _parts(estimate: MemoryEstimate) -> dict[str, int]:
 
     A part that is empty now stays in its place, so that nothing moves while a slider does.
     """
-    between = estimate.peak_reserved_bytes - estimate.peak_allocated_bytes
-    context = estimate.process_bytes - estimate.peak_reserved_bytes
-    beside = {"reserved but unused": between, "CUDA context": context}
-    return dict.fromkeys(_ALWAYS_LISTED, 0) | dict(estimate.parts) | beside
+    return {**dict.fromkeys(PARTS, 0), **dict(estimate.parts), **estimate.beyond_peak}
 
 
 def _piece(name: str, size: int, full_bytes: int) -> Html:
     title = f"{name}: {words.gib(size, 2)} GiB"
-    return tag("span", class_=f"piece {_class_of(name)}", style=f"width:{100 * size / full_bytes:.3f}%", title=title)
+    return tag("span", class_=f"piece {class_of(name)}", style=f"width:{100 * size / full_bytes:.3f}%", title=title)
 
 
 def _entry(name: str, size: int) -> Html:
-    swatch = tag("i", class_=f"swatch {_class_of(name)}", aria_hidden="true")
+    swatch = tag("i", class_=f"swatch {class_of(name)}", aria_hidden="true")
     return tag(
         "li",
         swatch,
@@ -73,7 +69,7 @@ def _entry(name: str, size: int) -> Html:
     )
 
 
-def _class_of(name: str) -> str:
+def class_of(name: str) -> str:
     """The style sheet gives each part its colour; one it does not know is grey."""
     return f"part part-{re.sub('[^a-z]+', '-', name.lower())}"
 
@@ -91,13 +87,17 @@ def _described(parts: dict[str, int]) -> str:
     return ", ".join(f"{name} {words.gib(size, 2)} GiB" for name, size in parts.items() if size)
 
 
-def _assumptions(estimate: MemoryEstimate) -> Html:
-    sentences = (tag("li", sentence) for sentence in estimate.assumptions)
-    return tag("details", tag("summary", "What this assumes"), tag("ul", *sentences), class_="assumptions")
+def _small_print(estimate: MemoryEstimate) -> Html:
+    """How good the figure is, and what it rests on."""
+    sentences = (tag("li", sentence) for sentence in (estimate.method, *estimate.assumptions) if sentence)
+    return join(
+        tag("p", verdicts.accuracy_sentence(), class_="quiet-line", id="memory-accuracy"),
+        tag("details", tag("summary", "What this assumes"), tag("ul", *sentences), class_="assumptions"),
+    )
 
 
-def _chip(name: str, headroom_bytes: int, *, fits: bool) -> Html:
-    spare = words.gib(abs(headroom_bytes))
-    text = name if fits else f"{name} · −{spare}"
-    title = f"{spare} GiB to spare" if fits else f"{spare} GiB short"
-    return tag("li", text, class_="chip good" if fits else "chip bad", title=title)
+def _chip(fit: CardFit) -> Html:
+    short = f" · −{words.gib(-fit.headroom_bytes)}" if fit.headroom_bytes < 0 else ""
+    text = f"{fit.gpu} · tight" if fit.verdict == "tight" else f"{fit.gpu}{short}"
+    mark = tag("span", verdicts.mark(fit), aria_hidden="true", class_="mark")
+    return tag("li", mark, text, class_=f"chip {verdicts.kind(fit)}", title=verdicts.sentence_of(fit))

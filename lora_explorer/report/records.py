@@ -9,10 +9,15 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from lora_explorer.memory.result import in_parts
+from lora_explorer.report import moments
+
 if TYPE_CHECKING:
     from lora_explorer.adapters.result import AdapterPlan
     from lora_explorer.findings import Finding
-    from lora_explorer.memory import MemoryEstimate
+    from lora_explorer.memory import CardFit, MemoryEstimate
+    from lora_explorer.memory.lower_bound import LowerBound
+    from lora_explorer.memory.savings import Saving
 
 Record = dict[str, Any]
 
@@ -35,16 +40,33 @@ def count_record(plan: AdapterPlan) -> Record:
     }
 
 
-def estimate_record(estimate: MemoryEstimate, *, gpu: str | None = None, n_gpus: int = 1) -> Record:
-    """What a run needs on each card.
+def estimate_record(estimate: MemoryEstimate, *, gpu: str | None = None) -> Record:
+    """What a run needs on each card. gpu: only this card is held against it; None means every known one."""
+    return asdict(estimate) | {
+        "parts": dict(estimate.parts),
+        "beyond_peak": dict(estimate.beyond_peak),
+        "peak": asdict(estimate.peak) | {"words": moments.peak_in_words(estimate)},
+        "assumptions": [sentence for sentence in estimate.assumptions if sentence],
+        "fits": [_fit_record(fit) for fit in estimate.fits if gpu is None or fit.gpu == gpu],
+        "curve": [asdict(point) | {"parts": dict(point.parts)} for point in estimate.curve],
+    }
 
-    gpu: only this card is held against it; None means every known one. n_gpus: cards that train side by side.
-    """
-    fits = [asdict(fit) for fit in estimate.fits if gpu is None or fit.gpu == gpu]
-    assumptions = [sentence for sentence in estimate.assumptions if sentence]
-    if n_gpus > 1:
-        assumptions.append(
-            f"Each of the {n_gpus} GPUs holds the whole model and its own rows; the buckets in which gradients are "
-            "exchanged are not counted."
-        )
-    return asdict(estimate) | {"parts": dict(estimate.parts), "assumptions": assumptions, "fits": fits}
+
+def saving_records(savings: Iterable[Saving]) -> list[Record]:
+    """What single changes would save, in the order given."""
+    return [asdict(saving) | {"changes": dict(saving.changes)} for saving in savings]
+
+
+def lower_bound_record(bound: LowerBound) -> Record:
+    """What is known of a run that cannot be traced; no key of it is one of an estimate."""
+    return {
+        "lower_bound_bytes": bound.at_least_bytes,
+        "lower_bound_parts": dict(in_parts(bound.parts)),
+        "why": bound.reason,
+        "left_out": list(bound.left_out),
+    }
+
+
+def _fit_record(fit: CardFit) -> Record:
+    where = moments.stretch_in_words(fit.failed_in) if fit.failed_in else None
+    return asdict(fit) | {"failed_in": where}

@@ -14,11 +14,22 @@ from lora_explorer.findings import Finding
 from lora_explorer.report import words
 from lora_explorer.report.notes import sentence_of
 from lora_explorer.report.records import Record
+from lora_explorer.report.savings import change_in_words
+from lora_explorer.report.verdicts import accuracy_sentence
 
 if TYPE_CHECKING:
     from lora_explorer.adapters.result import AdapterPlan
+    from lora_explorer.memory.savings import Saving
 
-__all__ = ["line_of", "sentence_of", "show", "show_comparison", "show_count", "show_estimate"]
+__all__ = [
+    "line_of",
+    "sentence_of",
+    "show",
+    "show_comparison",
+    "show_count",
+    "show_estimate",
+    "show_still_known",
+]
 
 
 def line_of(finding: Finding) -> str:
@@ -44,8 +55,8 @@ def show_count(plan: AdapterPlan) -> None:
     _show(_table("By target entry", ("Setting", "Entry", "Matched", "Trainable parameters"), entries))
 
 
-def show_estimate(record: Record) -> None:
-    """The peaks, what is there at the highest one, the cards, and what was assumed."""
+def show_estimate(record: Record, savings: Iterable[Saving] | None = None) -> None:
+    """The peaks, what is there at the highest one, the cards, what would save memory, and what was assumed."""
     names = {
         "allocated_after_load_bytes": "Allocated after loading",
         "peak_forward_bytes": "Peak in forward",
@@ -56,14 +67,58 @@ def show_estimate(record: Record) -> None:
         "process_bytes": "Process, with CUDA context",
     }
     peaks = [(label, _gib(record[name])) for name, label in names.items()]
-    parts = [(name, _gib(size)) for name, size in record["parts"].items()]
+    parts = [(name, _gib(size)) for name, size in (record["parts"] | record["beyond_peak"]).items()]
     cards = [
-        (fit["gpu"], _gib(fit["capacity_bytes"]), "yes" if fit["fits"] else "no", _gib(fit["headroom_bytes"]))
+        (fit["gpu"], _gib(fit["capacity_bytes"]), fit["verdict"], _gib(fit["headroom_bytes"]), fit["failed_in"] or "")
         for fit in record["fits"]
     ]
-    _show(_table("", ("", ""), peaks), _table("At the peak", ("Part", "Bytes"), parts))
-    _show(_table("Does it fit?", ("Card", "Memory", "Fits", "Headroom"), cards))
-    _show(*(Text(sentence) for sentence in (record["method"], *record["assumptions"])))
+    _show(_table("", ("", ""), peaks), Text(f"Peak: {record['peak']['words']}."))
+    _show(_table("At the peak", ("Part", "Bytes"), parts))
+    _show(_table("Does it fit?", ("Card", "Memory", "Verdict", "Headroom", "Runs out in"), cards))
+    if savings is not None:
+        _show(_savings_table(savings))
+    _show(*(Text(sentence) for sentence in (record["method"], *record["assumptions"], accuracy_sentence())))
+
+
+def show_measurement(record: Record) -> None:
+    """The step that was run for real beside its prediction, if there is one."""
+    measured = record.get("measured")
+    if measured is None:
+        return
+    rows = [
+        (_figure_name(name), _gib(measured["predicted"][name]), _gib(measured[name]), f"{error:+.2f} %")
+        for name, error in measured["error_percent"].items()
+    ]
+    size = f"{measured['micro_batch_size']} × {measured['sequence_len']} tokens"
+    title = f"The step run for real: {size} on {measured['device']}"
+    _show(_table(title, ("", "Predicted", "Measured", "Error"), rows))
+    _show(*(Text(sentence) for sentence in measured["notes"]))
+
+
+def _figure_name(key: str) -> str:
+    return key.removesuffix("_bytes").replace("_", " ").capitalize()
+
+
+def show_still_known(record: Record) -> None:
+    """What can be said where an estimate cannot; a lower bound is marked as one beside every number."""
+    names = {
+        "base_params": "Base parameters",
+        "trainable_params": "Trainable parameters",
+        "all_params": "All parameters",
+    }
+    counts = [(label, words.exact_count(record[name])) for name, label in names.items() if name in record]
+    if counts:
+        _show(_table("Known all the same", ("", ""), counts))
+    if "lower_bound_bytes" in record:
+        parts = [(name, _gib(size)) for name, size in record["lower_bound_parts"].items()]
+        parts.append(("all of it", _gib(record["lower_bound_bytes"])))
+        _show(_table("A lower bound, not an estimate", ("Part", "At least"), parts))
+        _show(*(Text(sentence) for sentence in record["left_out"]))
+
+
+def _savings_table(savings: Iterable[Saving]) -> Table:
+    rows = [(change_in_words(saving), _gib(saving.saved_bytes), _gib(saving.peak_reserved_bytes)) for saving in savings]
+    return _table("What would save memory?", ("Change", "Saves", "Peak reserved then"), rows)
 
 
 def show_comparison(rows: Iterable[Record]) -> None:

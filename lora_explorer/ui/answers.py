@@ -6,8 +6,8 @@ keeps what it showed before.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import gradio as gr
@@ -16,27 +16,34 @@ from lora_explorer.base_models import Access, BaseModel
 from lora_explorer.errors import ExplorerError, InvalidSettings, MemoryUnknown
 from lora_explorer.exports.axolotl import export_axolotl
 from lora_explorer.findings import Finding
-from lora_explorer.memory import Card, estimate_memory
-from lora_explorer.report import coverage, headline, heat_map, memory_bar, model_facts, notes
+from lora_explorer.memory import Card
+from lora_explorer.report import (
+    coverage,
+    headline,
+    heat_map,
+    lower_bound,
+    memory_bar,
+    model_facts,
+    notes,
+    savings,
+    step_curve,
+)
 from lora_explorer.report.html import Html
 from lora_explorer.settings import Recipe, errors_among, find_problems
 from lora_explorer.ui.draft import Draft
 from lora_explorer.ui.pick_list import pick_list
 from lora_explorer.ui.side_notes import side_notes
+from lora_explorer.ui.tracer import InProcess, Memory
+from lora_explorer.ui.turns import Turns
 
 if TYPE_CHECKING:
     from lora_explorer.adapters.result import AdapterPlan
     from lora_explorer.memory import MemoryEstimate
+    from lora_explorer.memory.lower_bound import LowerBound
+    from lora_explorer.memory.savings import Saving
 
 Outputs = Any
 """What a Gradio handler returns: one value for each output."""
-
-
-Estimate = Callable[[Recipe, BaseModel, Card], "MemoryEstimate"]
-
-
-def _estimate_here(recipe: Recipe, base_model: BaseModel, card: Card) -> MemoryEstimate:
-    return estimate_memory(recipe, base_model, card=card)
 
 
 @dataclass(frozen=True)
@@ -50,10 +57,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Answers:
-    """access: what this page's visitors may use. estimate: who estimates memory."""
+    """access: what this page's visitors may use. memory_of: who estimates; memory_of_changes: for changed settings."""
 
     access: Access
-    estimate: Estimate = _estimate_here
+    memory_of: Memory = field(default_factory=InProcess)
+    memory_of_changes: Memory = field(default_factory=InProcess)
+    turns: Turns = field(default_factory=Turns)
     PICK_LISTS: ClassVar = ("lora_target_modules", "lora_target_parameters", "lora_modules_to_save")
 
     def count(self, sent: Any) -> Outputs:
@@ -67,19 +76,50 @@ class Answers:
         facts = notes.group_facts(question.recipe, plan)
         return headline.count_tiles(plan), side_notes(findings, question.recipe, facts)
 
-    def memory(self, sent: Any) -> Outputs:
-        """Outputs: memory tiles, memory bar, chips of cards."""
+    def memory(self, sent: Any, request: gr.Request | None = None) -> Outputs:
+        """Outputs: memory tiles, memory bar, chips of cards, the moment of the peak."""
+        self.turns.take(_visitor(request))
         draft = Draft.from_page(sent)
         try:
             question = self._read(draft)
             card = draft.held_against()
-            estimate = self.estimate(question.recipe, question.base_model, card)
+            estimate = self._estimate(question, draft)
         except MemoryUnknown as error:
-            return headline.memory_tiles(None, card, str(error)), notes.complaint(str(error)), Html("")
+            bound = self._lower_bound(question, card, str(error))
+            tiles = headline.memory_tiles(None, card, str(error), bound)
+            return tiles, lower_bound.lower_bound(bound, str(error)), Html(""), lower_bound.no_curve()
         except ExplorerError:
-            return gr.skip(), gr.skip(), gr.skip()
-        tiles = headline.memory_tiles(estimate, card)
-        return tiles, memory_bar.memory_bar(estimate, card), memory_bar.card_chips(estimate)
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        return (
+            headline.memory_tiles(estimate, card),
+            memory_bar.memory_bar(estimate, card),
+            memory_bar.card_chips(estimate),
+            step_curve.peak_explained(estimate),
+        )
+
+    def savings(self, sent: Any, request: gr.Request | None = None) -> Iterator[Outputs]:
+        """Output: what single changes would save, a little more of it each time, until the visitor asks anew."""
+        from lora_explorer.memory.savings import find_savings, largest_first
+        from lora_explorer.memory.switches import switches
+
+        visitor = _visitor(request)
+        turn = self.turns.take(visitor)
+        draft = Draft.from_page(sent)
+        found: list[Saving | None] = []
+        try:
+            question, card, segments = self._read(draft), draft.held_against(), draft.expandable_segments
+            asked = question.recipe, question.base_model
+            total = len(list(switches(*asked, expandable_segments=segments)))
+            yield savings.savings_list((), tried=0, total=total)
+            estimate = self.memory_of_changes.estimate
+            for saving in find_savings(*asked, estimate, card=card, expandable_segments=segments):
+                if not self.turns.is_newest(visitor, turn):
+                    return
+                found.append(saving)
+                yield savings.savings_list(largest_first(found), tried=len(found), total=total)
+        except ExplorerError:
+            # What stands in the way is told at the settings; without a figure there is nothing to save from.
+            yield Html("")
 
     def details(self, sent: Any) -> Outputs:
         """Outputs: no complaint, line about the base model, pick lists, heat map, coverage table, bars by kind."""
@@ -101,6 +141,21 @@ class Answers:
         except ExplorerError as error:
             return gr.skip(), notes.findings_list(error.findings)
         return export_axolotl(recipe, draft.text), notes.findings_list(what_to_say(draft, recipe))
+
+    def _estimate(self, question: Question, draft: Draft) -> MemoryEstimate:
+        return self.memory_of.estimate(
+            question.recipe,
+            question.base_model,
+            card=draft.held_against(),
+            expandable_segments=draft.expandable_segments,
+        )
+
+    def _lower_bound(self, question: Question, card: Card, reason: str) -> LowerBound | None:
+        try:
+            return self.memory_of.lower_bound(question.recipe, question.base_model, reason, card=card)
+        except ExplorerError:
+            # Not even that can be counted; the reason of the estimate stands.
+            return None
 
     def _about_model(self, draft: Draft) -> tuple[Any, ...]:
         """What holds for a base model whatever is trained in it: names to choose from help where nothing matched."""
@@ -132,6 +187,10 @@ def what_to_say(draft: Draft, recipe: Recipe) -> tuple[Finding, ...]:
     """Findings about the recipe, and about keys of the file that are no settings here."""
     about_text = (finding for finding in draft.opened.findings if finding not in find_problems(draft.opened.recipe))
     return (*find_problems(recipe), *about_text)
+
+
+def _visitor(request: gr.Request | None) -> str:
+    return (request.session_hash if request else None) or ""
 
 
 def _plan(question: Question) -> AdapterPlan:

@@ -17,7 +17,8 @@ TOUCHED = "setting-touched"
 ASK_JS = '() => { document.dispatchEvent(new CustomEvent("draft-opened")); }'
 """Has the desk ask about the draft as it is, once the page is there."""
 
-_CARD = "card"
+# What is chosen beside the recipe, and moves its memory alone.
+_BESIDE = ("card", "expandable_segments")
 # While a slider moves the slower answers keep a distance, so that they do not slow the count. Once the slider rests
 # they come at once.
 _ON_LOAD = f"""
@@ -27,12 +28,20 @@ const later = (event, wait_ms, distance_ms) => {{
   return () => waiting ??= setTimeout(go, Math.max(wait_ms, last + distance_ms - performance.now()));
 }};
 const write = later("write", 60, 60), draw = later("draw", 80, 400), weigh = later("weigh", 120, 600);
-const ask = () => {{ trigger("count"); draw(); weigh(); }};
+// What takes seconds waits until nothing has changed for a while.
+let resting;
+const rest = () => {{
+  document.querySelector(".savings-whole")?.classList.add("old");
+  clearTimeout(resting);
+  resting = setTimeout(() => trigger("save"), 1200);
+}};
+const ask = () => {{ trigger("count"); draw(); weigh(); rest(); }};
 document.addEventListener("{TOUCHED}", ({{ detail: {{ name, value }} }}) => {{
   const draft = props.value;
-  if (name === "{_CARD}") {{
-    props.value = {{ ...draft, card: value }};
+  if ({json.dumps(_BESIDE)}.includes(name)) {{
+    props.value = {{ ...draft, [name]: value }};
     trigger("weigh");
+    rest();
   }} else {{
     props.value = {{ ...draft, touched: {{ ...draft.touched, [name]: value }} }};
     ask();
@@ -45,14 +54,17 @@ watch("value", ask);
 
 
 def build_desk(draft: dict[str, Any]) -> gr.HTML:
-    """Its value is the draft as `Draft.for_page` gives it. Events: `count`, `write`, `draw`, `weigh`, in this order."""
+    """Its value is the draft as `Draft.for_page` gives it. Events: `count`, `write`, `draw`, `weigh`, `save`.
+
+    They come in this order, the last one when the draft has rested.
+    """
     return gr.HTML(draft, html_template="", js_on_load=_ON_LOAD, apply_default_css=False, elem_id="desk")
 
 
 def tell(name: str, widget: Any) -> None:
     """Have a widget tell the desk when its visitor changes it. Nothing goes to the server for that.
 
-    name: of its setting, or `card`.
+    name: of its setting, or what the draft calls it that is chosen beside them.
     """
     # A list of choices is silent about an entry that was typed, and a text field about one that was pasted or deleted,
     # except in their change event; that one also fires when a file is opened, where it says nothing new: what a widget

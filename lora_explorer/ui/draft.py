@@ -27,14 +27,16 @@ Shelf = Mapping[str, Shown]
 class Draft:
     """text: the YAML last opened, whose comments and unknown keys come out again. touched: what widgets hold since.
 
-    card: the name of the GPU it is held against. config: the text of an uploaded config.json, used in place of looking
-    the base model up for as long as `config_for` is the base model. unread: a text in the editor that could not be
-    read; it stays there, and nothing is counted, until it can.
+    card: the name of the GPU it is held against. expandable_segments: how its allocator is set up, which is no key of
+    the YAML but an environment variable. config: the text of an uploaded config.json, used in place of looking the base
+    model up for as long as `config_for` is the base model. unread: a text in the editor that could not be read; it
+    stays there, and nothing is counted, until it can.
     """
 
     text: str
     touched: Shelf = field(default_factory=dict)
     card: str = "RTX 4090"
+    expandable_segments: bool = True
     config: str = ""
     config_for: str | None = None
     unread: str | None = None
@@ -50,7 +52,8 @@ class Draft:
         }
         touched = given.get("touched")
         known = {name: touched[name] for name in touched if name in SETTINGS} if isinstance(touched, Mapping) else {}
-        return cls(**({"text": ""} | texts), touched=known)
+        plain = given.get("expandable_segments") is False
+        return cls(**({"text": ""} | texts), touched=known, expandable_segments=not plain)
 
     def for_page(self) -> dict[str, Any]:
         return asdict(self)

@@ -21,7 +21,7 @@ def launch_page(host: str | None = "127.0.0.1", port: int | None = 7860, *, publ
     # Blocks takes a switch of its own; the version check at launch reads only the environment.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     tracer = Tracer()
-    page = build_page(public=public, tracer=tracer)
+    page = build_page(public=public, tracer=tracer, background=Tracer(background=True))
     loading = Timer(_WARM_UP_AFTER_SECONDS, warm_up, [tracer])
     loading.daemon = True
     loading.start()

@@ -18,6 +18,11 @@ from lora_explorer.ui.draft import Shelf
 
 ASSETS = Path(__file__).parent / "assets"
 LOADING = "Loading PyTorch, transformers and PEFT: a few seconds, once."
+SEGMENTS = "Expandable segments"
+ABOUT_SEGMENTS = (
+    "PYTORCH_ALLOC_CONF=expandable_segments:True, an environment variable that Axolotl sets unless it is set already. "
+    "Not part of the YAML."
+)
 OFFLINE = "Presets, folders and an uploaded config.json work without a network; another Hub id needs one."
 OFFLINE_PUBLIC = "Presets and an uploaded config.json always work; another Hub id is looked up. Folders cannot be read."
 
@@ -31,6 +36,8 @@ class Answered:
     side_notes: gr.HTML
     memory_bar: gr.HTML
     chips: gr.HTML
+    peak: gr.HTML
+    savings: gr.HTML
     heat_map: gr.HTML
     coverage: gr.HTML
     kinds: gr.Plot
@@ -96,8 +103,8 @@ def build_tiles(card: Card) -> tuple[gr.HTML, gr.HTML, gr.HTML]:
 
 def build_charts(
     cards: Sequence[Card], card: Card, tiles: tuple[gr.HTML, gr.HTML, gr.HTML]
-) -> tuple[Answered, gr.Dropdown]:
-    """The reasons behind the headline, each panel under the question it answers."""
+) -> tuple[Answered, gr.Dropdown, gr.Checkbox]:
+    """The reasons behind the headline, each panel under the question it answers. Also: what is chosen in them."""
     with gr.Column(elem_id="panel-memory"):
         with gr.Row(elem_id="head-memory"):
             _question("Where does the memory go at the peak?", "GiB · one training step, traced on the meta device")
@@ -105,7 +112,17 @@ def build_charts(
                 [one.name for one in cards], value=card.name, label="Card", elem_id="card", container=False, scale=0
             )
         bar = _fragment(Html(""), "memory-bar")
-    with gr.Row(elem_id="charts"):
+        segments = gr.Checkbox(
+            True, label=SEGMENTS, info=ABOUT_SEGMENTS, elem_id="expandable_segments", container=False
+        )
+    with gr.Row(elem_id="explain", elem_classes="charts"):
+        with gr.Column(elem_id="panel-step", min_width=0):
+            _question("When in the step is the peak?", "bytes alive at once, above what is always there")
+            peak = _fragment(Html(""), "step-curve")
+        with gr.Column(elem_id="panel-savings", min_width=0):
+            _question("What would save memory?", "one change at a time, each traced like the run itself")
+            savings = _fragment(Html(""), "savings")
+    with gr.Row(elem_classes="charts"):
         with gr.Column(min_width=0):
             with gr.Column(elem_id="panel-layers", min_width=0):
                 _question("Which layers train how much?", "stronger: more trainable parameters")
@@ -120,7 +137,7 @@ def build_charts(
             with gr.Column(elem_id="panel-cards", min_width=0):
                 _question("Which cards run this?", "one card, the same settings")
                 chips = _fragment(Html(""), "cards")
-    return Answered(*tiles, bar, chips, heat, coverage, kinds), picker
+    return Answered(*tiles, bar, chips, peak, savings, heat, coverage, kinds), picker, segments
 
 
 def build_yaml(text: str) -> tuple[gr.Code, gr.HTML, gr.UploadButton, gr.Button]:

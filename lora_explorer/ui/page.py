@@ -15,7 +15,7 @@ from lora_explorer.ui.answers import Answers
 from lora_explorer.ui.controls import Choices, Controls
 from lora_explorer.ui.desk import ASK_JS, build_desk, tell
 from lora_explorer.ui.draft import Draft
-from lora_explorer.ui.tracer import Tracer
+from lora_explorer.ui.tracer import InProcess, Memory
 
 # Else a browser stays silent when the same file is chosen again.
 FORGET_FILES_JS = "() => document.querySelectorAll('input[type=file]').forEach((input) => { input.value = ''; })"
@@ -52,11 +52,14 @@ class Page:
         }
 
 
-def build_page(*, public: bool = False, tracer: Tracer | None = None) -> gr.Blocks:
-    """The whole page. public: for strangers, who may not name folders of this machine. tracer: None estimates here."""
+def build_page(*, public: bool = False, tracer: Memory | None = None, background: Memory | None = None) -> gr.Blocks:
+    """The whole page. public: for strangers, who may not name folders of this machine.
+
+    tracer: who estimates memory; background: who does so for changes that might save some. None estimates here.
+    """
     blocks = gr.Blocks(title="LoRA Explorer", fill_width=True, analytics_enabled=False)
     with blocks:
-        page = _build(tracer, public=public)
+        page = _build(Answers(Access(folders=not public), tracer or InProcess(), background or InProcess()))
         _wire_answers(page)
         _wire_yaml(page)
         _wire_model_file(page)
@@ -69,24 +72,23 @@ def start_draft() -> Draft:
     return Draft((presets.folder() / "recipes" / START_RECIPE).read_text(encoding="utf-8"))
 
 
-def _build(tracer: Tracer | None, *, public: bool) -> Page:
+def _build(answers: Answers) -> Page:
     start = start_draft()
     card = find_card(start.card)
     desk = build_desk(start.for_page())
     copy = layout.build_header()
     with gr.Row(elem_id="columns"):
-        controls, model = layout.build_controls(start.shown, _preset_choices(), public=public)
+        controls, model = layout.build_controls(start.shown, _preset_choices(), public=not answers.access.folders)
         with gr.Column(elem_id="answers"):
             tiles = layout.build_tiles(card)
             with gr.Tabs(elem_id="tabs"):
                 with gr.Tab("Explore", id="explore") as explore:
-                    answered, picker = layout.build_charts(cards(), card, tiles)
+                    answered, picker, segments = layout.build_charts(cards(), card, tiles)
                 with gr.Tab("YAML", id="yaml"):
                     yaml = layout.YamlTab(*layout.build_yaml(start.text), copy)
     tell("card", picker)
+    tell("expandable_segments", segments)
     explore.select(None, None, None, js=MEASURE_AGAIN_JS)
-    access = Access(folders=not public)
-    answers = Answers(access, tracer.estimate) if tracer else Answers(access)
     return Page(answers, desk, controls, model, answered, yaml)
 
 
@@ -103,7 +105,9 @@ def _wire_answers(page: Page) -> None:
     lists = [page.controls[name] for name in answers.PICK_LISTS]
     desk.count(answers.count, desk, [answered.counts, answered.side_notes], **page.live)
     desk.draw(answers.details, desk, [*about_model, *lists, *pictures], **page.live)
-    desk.weigh(answers.memory, desk, [answered.memory_tiles, answered.memory_bar, answered.chips], **page.live)
+    weighed = [answered.memory_tiles, answered.memory_bar, answered.chips, answered.peak]
+    desk.weigh(answers.memory, desk, weighed, **page.live)
+    desk.save(answers.savings, desk, answered.savings, **page.live | {"queue": True, "concurrency_limit": None})
     desk.write(answers.yaml, desk, [page.yaml.editor, page.yaml.findings], **page.live)
 
 

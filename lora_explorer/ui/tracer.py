@@ -8,46 +8,76 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lora_explorer.base_models import BaseModel
 from lora_explorer.errors import ExplorerError, InvalidSettings, MemoryUnknown
 from lora_explorer.findings import Finding
-from lora_explorer.memory import Card, estimate_memory
+from lora_explorer.memory import Card, count_lower_bound, estimate_memory
 from lora_explorer.settings import Recipe
 
 if TYPE_CHECKING:
     from lora_explorer.memory import MemoryEstimate
+    from lora_explorer.memory.lower_bound import LowerBound
 
 INTERRUPTED = "The memory figure was interrupted; change a setting to ask for it again."
+# For what nobody waits for: what is waited for comes first on a machine of few cores.
+_BACKGROUND_NICENESS = 10
 
-Outcome = Union["MemoryEstimate", str, tuple[Finding, ...]]
-"""An estimate, why there is none, or what is wrong with the settings: errors themselves do not travel well."""
+
+class Memory(Protocol):
+    """Who knows about memory: this process, or another one."""
+
+    def estimate(
+        self, recipe: Recipe, base_model: BaseModel, *, card: Card | None, expandable_segments: bool
+    ) -> MemoryEstimate:
+        """As `estimate_memory`."""
+        ...
+
+    def lower_bound(self, recipe: Recipe, base_model: BaseModel, reason: str, *, card: Card | None) -> LowerBound:
+        """As `count_lower_bound`."""
+        ...
+
+
+class InProcess:
+    """Asks in this process."""
+
+    def estimate(
+        self, recipe: Recipe, base_model: BaseModel, *, card: Card | None, expandable_segments: bool
+    ) -> MemoryEstimate:
+        return estimate_memory(recipe, base_model, card=card, expandable_segments=expandable_segments)
+
+    def lower_bound(self, recipe: Recipe, base_model: BaseModel, reason: str, *, card: Card | None) -> LowerBound:
+        return count_lower_bound(recipe, base_model, reason, card=card)
 
 
 class Tracer:
-    """One worker, started with the first question and again after it was lost."""
+    """One worker, started with the first question and again after it was lost.
 
-    def __init__(self) -> None:
+    Both questions raise MemoryUnknown, also when the worker is lost, and InvalidSettings. background: gives way to
+    every other process.
+    """
+
+    def __init__(self, *, background: bool = False) -> None:
+        self._niceness = _BACKGROUND_NICENESS if background else 0
         self._lock = Lock()
         self._pool: ProcessPoolExecutor | None = None
 
-    def estimate(self, recipe: Recipe, base_model: BaseModel, card: Card) -> MemoryEstimate:
-        """As `estimate_memory`. Raises MemoryUnknown, also when the worker is lost, and InvalidSettings."""
-        pool = self._running()
-        try:
-            outcome = pool.submit(_outcome, recipe, base_model, card).result()
-        except BrokenProcessPool as error:
-            self._forget(pool)
-            raise MemoryUnknown(INTERRUPTED) from error
-        if isinstance(outcome, str):
-            raise MemoryUnknown(outcome)
-        if isinstance(outcome, tuple):
-            raise InvalidSettings(outcome)
-        return outcome
+    def estimate(
+        self, recipe: Recipe, base_model: BaseModel, *, card: Card | None, expandable_segments: bool = True
+    ) -> MemoryEstimate:
+        estimate: MemoryEstimate = self._ask(
+            estimate_memory, recipe, base_model, card=card, expandable_segments=expandable_segments
+        )
+        return estimate
+
+    def lower_bound(self, recipe: Recipe, base_model: BaseModel, reason: str, *, card: Card | None) -> LowerBound:
+        bound: LowerBound = self._ask(count_lower_bound, recipe, base_model, reason, card=card)
+        return bound
 
     def workers(self) -> tuple[int, ...]:
         """Ids of the processes that run now."""
@@ -58,12 +88,25 @@ class Tracer:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
+    def _ask(self, question: Callable[..., Any], *asked: Any, **options: Any) -> Any:
+        pool = self._running()
+        try:
+            outcome = pool.submit(_outcome, question, asked, options).result()
+        except BrokenProcessPool as error:
+            self._forget(pool)
+            raise MemoryUnknown(INTERRUPTED) from error
+        if isinstance(outcome, str):
+            raise MemoryUnknown(outcome)
+        if isinstance(outcome, _AtFault):
+            raise InvalidSettings(outcome)
+        return outcome
+
     def _running(self) -> ProcessPoolExecutor:
         with self._lock:
             if self._pool is None:
                 # A fork of a process with threads may stop for ever at a lock that another thread held.
                 context = multiprocessing.get_context("spawn")
-                self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent)
+                self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(self._niceness,))
             return self._pool
 
     def _forget(self, pool: ProcessPoolExecutor) -> None:
@@ -72,17 +115,26 @@ class Tracer:
                 self._pool = None
 
 
-def _outcome(recipe: Recipe, base_model: BaseModel, card: Card) -> Outcome:
+class _AtFault(tuple[Finding, ...]):
+    """What is wrong with the settings; errors themselves do not travel well between processes."""
+
+    __slots__ = ()
+
+
+def _outcome(question: Callable[..., Any], asked: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """The answer, or a sentence why there is none, or what is wrong with the settings."""
     try:
-        return estimate_memory(recipe, base_model, card=card)
+        return question(*asked, **options)
     except MemoryUnknown as error:
         return str(error)
     except ExplorerError as error:
-        return error.findings
+        return _AtFault(error.findings)
 
 
-def _end_with_parent() -> None:
-    """A worker whose server was killed would wait for questions for ever."""
+def _begin(niceness: int) -> None:
+    if niceness and hasattr(os, "nice"):
+        os.nice(niceness)
+    # A worker whose server was killed would wait for questions for ever.
     Thread(target=_wait_for_parent, daemon=True).start()
 
 

@@ -16,4 +16,4 @@ def warm_up(tracer: Tracer) -> None:
     recipe = draft.recipe
     base_model = draft.base_model(recipe, Access(hub=False, folders=False))
     plan_adapter(recipe, load_skeleton(base_model))
-    tracer.estimate(recipe, base_model, draft.held_against())
+    tracer.estimate(recipe, base_model, card=draft.held_against())

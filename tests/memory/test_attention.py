@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from lora_explorer.memory.attention import fused_attention, varlen_attention
+from lora_explorer.memory.step import Step
+from lora_explorer.memory.traced_run import trace_run
 from lora_explorer.memory.watch import StorageWatch
+
+from .models import LLAMA, Lora, peak_of, skeleton_of
 
 
 def inputs(heads: int, key_heads: int, tokens: int, width: int = 64) -> tuple[Tensor, Tensor, Tensor]:
@@ -52,13 +58,40 @@ def test_gradients_have_the_shapes_of_their_tensors_also_with_grouped_keys() -> 
     assert [t.grad.shape for t in (query, key, value) if t.grad is not None] == [t.shape for t in (query, key, value)]
 
 
-def test_a_card_without_flash_kernels_repeats_grouped_keys_to_all_heads() -> None:
-    query, key, value = inputs(8, 2, 256)
+def test_grouped_keys_without_a_flash_kernel_store_the_scores_in_float32() -> None:
+    query, key, value = inputs(8, 2, 1024)
     with StorageWatch("meta") as watch:
-        output = fused_attention(False, query, key, value, enable_gqa=True)
-    repeated = query.numel() * 2
-    assert list(watch.trace().sizes_bytes).count(repeated) == 3  # keys, values and the output
-    del output
+        output = fused_attention(False, query, key, value, is_causal=True, enable_gqa=True)
+        output.sum().backward()
+    scores = 2 * 8 * 1024 * 1024
+    assert watch.trace().sizes_bytes.count(4 * scores) >= 3
+    with StorageWatch("meta") as fused:
+        fused_attention(True, query, key, value, is_causal=True, enable_gqa=True).sum().backward()
+    assert max(fused.trace().sizes_bytes) < scores
+
+
+def test_repeated_keys_keep_the_scores_out_of_memory_on_any_card() -> None:
+    step = Step(1, 512, dtype="float16", attention="sdpa", flash_kernels=False, attention_mask=False)
+    skeleton = skeleton_of(LLAMA)
+    stored, repeated = (
+        peak_of(trace_run(skeleton, each, Lora()).trace) for each in (step, replace(step, repeats_keys=True))
+    )
+    scores = 4 * 512 * 512
+    assert stored > repeated + 4 * scores
+    with_flash = replace(step, flash_kernels=True)
+    traces = [trace_run(skeleton, each, Lora()).trace for each in (with_flash, replace(with_flash, repeats_keys=True))]
+    assert peak_of(traces[0]) < peak_of(traces[1])  # the copies
+
+
+def test_xformers_repeats_grouped_keys_where_flash_attention_reads_them_as_they_are() -> None:
+    step = Step(1, 512, attention="varlen")
+    skeleton = skeleton_of(LLAMA)
+    grouped, repeated = (
+        trace_run(skeleton, each, Lora()).trace for each in (step, replace(step, attention="repeated"))
+    )
+    all_heads = 512 * 64 * 2
+    assert repeated.sizes_bytes.count(all_heads) > grouped.sizes_bytes.count(all_heads)
+    assert peak_of(repeated) > peak_of(grouped)
 
 
 def test_a_boolean_mask_becomes_an_additive_one_that_is_kept() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from lora_explorer.errors import ExplorerError
 from lora_explorer.memory import cards, find_card
+from lora_explorer.memory.cards import card_like
 
 
 def test_a_card_is_found_by_its_name_in_any_case() -> None:
@@ -30,9 +31,26 @@ def test_every_card_keeps_room_beside_its_context() -> None:
     assert all(0 < card.capacity_bytes < card.memory_bytes for card in cards())
 
 
-def test_hopper_and_blackwell_take_larger_workspaces() -> None:
-    assert {card.architecture for card in cards() if card.workspace_bytes > 16 << 20} == {"Hopper", "Blackwell"}
+def test_workspaces_are_those_of_torch_for_each_architecture() -> None:
+    mib = {card.architecture: card.workspace_bytes / 2**20 for card in cards()}
+    assert {name for name, size in mib.items() if size == 8.125} == {"Pascal", "Volta", "Turing", "Ampere", "Ada"}
+    assert {name for name, size in mib.items() if size == 32} == {"Hopper", "Blackwell", "CDNA 2"}
+    assert mib["CDNA 3"] == 128
 
 
 def test_cards_before_ampere_run_no_flash_attention_and_no_bfloat16() -> None:
     assert all(card.flash_attention is card.bf16 for card in cards())
+
+
+def test_a_device_that_is_there_has_the_context_of_its_kind() -> None:
+    device = card_like("Tesla T4", 15_600_000_000, (7, 5))
+    assert (device.context_bytes, device.context_source) == (find_card("T4").context_bytes, "measured")
+    assert not device.bf16
+    assert device.workspace_bytes == find_card("T4").workspace_bytes
+
+
+def test_a_device_of_an_unknown_kind_is_taken_with_the_usual_context() -> None:
+    device = card_like("Some card", 8 << 30, (10, 3))
+    assert (device.context_source, device.architecture) == ("assumed", "unknown")
+    assert device.flash_attention
+    assert device.workspace_bytes == 32 << 20

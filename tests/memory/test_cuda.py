@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -73,3 +74,32 @@ def test_half_scores_are_read_by_softmax_without_a_float32_copy() -> None:
     output.sum().backward()
     assert scores.grad is not None
     assert scores.grad.dtype is torch.float16
+
+
+def test_sums_of_half_values_come_out_in_float32_without_a_float32_copy_of_what_goes_in() -> None:
+    value = meta(64, 8, dtype=BF16)
+    with operators(BF16), StorageWatch("meta") as watch:
+        total = value.sum(dim=0)
+    assert total.dtype is torch.float32
+    assert watch.trace().sizes_bytes == (8 * 4,)
+
+
+def test_softmax_under_half_autocast_reads_the_scores_as_they_are() -> None:
+    scores = meta(8, 8, dtype=torch.float16, trained=True)
+    with operators(torch.float16), StorageWatch("meta") as watch:
+        output = F.softmax(scores, dim=-1)
+    assert watch.trace().sizes_bytes == (256,)
+    assert output.dtype is torch.float32
+
+
+@pytest.mark.filterwarnings("ignore:Mismatch dtype")
+def test_rms_norm_is_one_kernel_where_types_agree_and_several_operators_where_not() -> None:
+    value = meta(4, 16, dtype=BF16, trained=True)
+    sizes = []
+    for dtype in (BF16, torch.float32):
+        with operators(), StorageWatch("meta") as watch:
+            output = F.rms_norm(value, (16,), meta(16, dtype=dtype))
+        sizes.append(watch.trace().sizes_bytes[-2:] if dtype is BF16 else watch.trace().sizes_bytes)
+        del output
+    assert sorted(sizes[0]) == [4 * 4, 4 * 16 * 2]
+    assert len(sizes[1]) > 4

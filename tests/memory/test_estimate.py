@@ -11,6 +11,9 @@ import pytest
 from lora_explorer.errors import ExplorerError, InvalidSettings, MemoryUnknown
 from lora_explorer.memory import MemoryEstimate, estimate_memory, find_card
 from lora_explorer.memory import estimate as module
+from lora_explorer.memory.measured_error import spare_bytes_to_be_sure
+from lora_explorer.memory.parallel_plan import plan_parallel
+from lora_explorer.memory.result import PARTS
 
 from .models import DEEPSEEK, GEMMA_3, GPT_OSS, LLAMA, MIXTRAL, llama_3_8b, model_of, recipe_of
 
@@ -52,8 +55,11 @@ def test_the_parts_add_up_to_the_peak_and_the_peak_is_the_highest_phase(settings
         "optimizer": estimate.peak_optimizer_bytes,
     }
     assert estimate.peak_allocated_bytes >= max(phases.values()) >= estimate.allocated_after_load_bytes
-    assert estimate.peak_phase == "load" or phases[estimate.peak_phase] == estimate.peak_allocated_bytes
+    assert estimate.peak.phase == "load" or phases[estimate.peak.phase] == estimate.peak_allocated_bytes
     assert estimate.peak_allocated_bytes <= estimate.peak_reserved_bytes < estimate.process_bytes
+    assert {name for name, _ in estimate.parts} <= set(PARTS)
+    whole_bar = sum(size for _, size in estimate.parts) + sum(estimate.beyond_peak.values())
+    assert whole_bar == estimate.process_bytes
     assert estimate.assumptions
 
 
@@ -61,9 +67,8 @@ def test_the_parts_add_up_to_the_peak_and_the_peak_is_the_highest_phase(settings
 def test_architectures_of_every_kind_are_estimated_alike_shallow_and_deep(config: dict[str, Any]) -> None:
     base_model, recipe = model_of(config), recipe_of(gradient_checkpointing=True)
     shallow, deep = (estimate_memory(recipe, base_model, full_depth=depth) for depth in (False, True))
-    assert replace(shallow, method="", peak_reserved_bytes=0, process_bytes=0, fits=()) == replace(
-        deep, method="", peak_reserved_bytes=0, process_bytes=0, fits=()
-    )
+    unlike = {"method": "", "peak_reserved_bytes": 0, "process_bytes": 0, "fits": ()}
+    assert replace(shallow, **unlike) == replace(deep, **unlike)
     assert shallow.peak_reserved_bytes == pytest.approx(deep.peak_reserved_bytes, rel=1e-3)
     assert shallow.method != deep.method
 
@@ -72,7 +77,7 @@ def test_llama_3_8b_with_lora_holds_what_published_runs_report() -> None:
     # 2 bytes a base parameter, 12 an adapter parameter, about 17.5 MB: rank 32 on all linear layers.
     estimate = estimate_memory(recipe_of(lora_r=32, sequence_len=64, gradient_checkpointing=True), llama_3_8b())
     parts = dict(estimate.parts)
-    resident = parts["base weights"] + parts["adapter"] + parts["optimizer states"] + parts["workspaces"]
+    resident = parts["base weights"] + parts["adapter"] + parts["optimizer state"] + parts["workspaces"]
     adapter = 83_886_080
     assert resident == pytest.approx(2 * 8_030_261_248 + 12 * adapter + 17_500_000, rel=1e-3)
 
@@ -80,13 +85,13 @@ def test_llama_3_8b_with_lora_holds_what_published_runs_report() -> None:
 def test_a_higher_rank_costs_twelve_bytes_a_parameter_and_its_gradient() -> None:
     low, high = (dict(estimated(lora_r=rank).parts) for rank in (16, 32))
     assert high["adapter"] == 2 * low["adapter"]
-    assert high["optimizer states"] == pytest.approx(2 * low["optimizer states"], rel=0.01)
+    assert high["optimizer state"] == pytest.approx(2 * low["optimizer state"], rel=0.01)
 
 
 def test_an_eight_bit_optimizer_needs_a_quarter_of_the_states() -> None:
     wide = model_of({**LLAMA, "hidden_size": 1024})
     full, eight = (
-        dict(estimate_memory(recipe_of(lora_r=64, optimizer=name), wide).parts)["optimizer states"]
+        dict(estimate_memory(recipe_of(lora_r=64, optimizer=name), wide).parts)["optimizer state"]
         for name in ("adamw_torch", "adamw_bnb_8bit")
     )
     assert eight == pytest.approx(full / 4, rel=0.1)
@@ -109,6 +114,64 @@ def test_llama_3_8b_does_not_fit_on_a_t4_but_does_on_an_h100() -> None:
     assert any(fit.fits and fit.headroom_bytes > 0 for name, fit in fits.items() if name.startswith("H100"))
 
 
+def test_a_verdict_is_what_became_of_the_run_on_a_card_of_that_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = estimate_memory(recipe_of(sequence_len=97), SMALL)
+    like = find_card("T4")
+    capacities = {
+        "wide": free.peak_reserved_bytes + 2 * spare_bytes_to_be_sure(free.process_bytes) + (1 << 30),
+        "just": free.peak_reserved_bytes,
+        "short": free.peak_allocated_bytes - (4 << 20),
+    }
+    sized = tuple(replace(like, name=name, memory_bytes=size + like.context_bytes) for name, size in capacities.items())
+    monkeypatch.setattr(module, "cards", lambda: sized)
+    module._estimate.cache_clear()
+    wide, just, short = estimate_memory(recipe_of(sequence_len=97), SMALL).fits
+    module._estimate.cache_clear()
+    assert [(fit.verdict, fit.fits) for fit in (wide, just, short)] == [
+        ("fits", True),
+        ("tight", True),
+        ("does not fit", False),
+    ]
+    assert wide.headroom_bytes > just.headroom_bytes == 0 > short.headroom_bytes
+    assert short.failed_in is not None
+    assert wide.failed_in is just.failed_in is None
+
+
+def test_a_run_that_only_cached_memory_given_back_saves_is_tight(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"adapter": "qlora", "load_in_4bit": True, "sequence_len": 512}
+    options = {"expandable_segments": False}
+    base_model = model_of({**LLAMA, "hidden_size": 1024, "intermediate_size": 4096, "vocab_size": 8000})
+    free = estimate_memory(recipe_of(**settings), base_model, **options)
+    like = find_card("T4")
+    between = (free.peak_allocated_bytes + free.peak_reserved_bytes) // 2
+    card = replace(like, name="between", memory_bytes=between + like.context_bytes)
+    monkeypatch.setattr(module, "cards", lambda: (card,))
+    module._estimate.cache_clear()
+    (fit,) = estimate_memory(recipe_of(**settings), base_model, **options).fits
+    module._estimate.cache_clear()
+    assert (fit.verdict, fit.gives_cache_back) in {("tight", True), ("does not fit", False)}
+    assert fit.fits is (fit.headroom_bytes >= 0) is (fit.failed_in is None)
+
+
+def test_expandable_segments_leave_no_more_unused_than_fixed_ones_and_move_no_storage() -> None:
+    recipe = recipe_of(adapter="qlora", load_in_4bit=True)
+    fixed, expandable = (estimate_memory(recipe, llama_3_8b(), expandable_segments=on) for on in (False, True))
+    assert expandable.peak_reserved_bytes < fixed.peak_reserved_bytes
+    held = [
+        {name: size for name, size in estimate.parts if name != "allocator rounding"}
+        for estimate in (fixed, expandable)
+    ]
+    assert held[0] == held[1]
+
+
+def test_each_of_several_gpus_holds_its_gradients_a_second_time() -> None:
+    plans = (plan_parallel(count, {}) for count in (1, 4))
+    alone, together = (estimate_memory(recipe_of(lora_r=64), SMALL, parallel=plan) for plan in plans)
+    gradients = dict(together.parts)["gradients"] - dict(alone.parts).get("gradients", 0)
+    assert gradients == pytest.approx(dict(alone.parts)["adapter"], rel=0.01)
+    assert any("4 GPUs" in sentence for sentence in together.assumptions)
+
+
 def test_a_card_brings_its_own_kernels_workspaces_and_context() -> None:
     t4, h100 = find_card("T4"), next(find_card(c.name) for c in module.cards() if c.name.startswith("H100"))
     small, large = (estimate_memory(recipe_of(), SMALL, card=card) for card in (t4, h100))
@@ -124,7 +187,7 @@ def test_settings_that_move_no_byte_do_not_trace_again(monkeypatch: pytest.Monke
     def forbidden(*_: object, **__: object) -> None:
         raise AssertionError("traced again")
 
-    monkeypatch.setattr(module, "trace_run", forbidden)
+    monkeypatch.setattr(module, "run_of", forbidden)
     assert estimated(learning_rate=0.001, warmup_steps=5, seed=3) is first
 
 
@@ -147,16 +210,9 @@ def test_targets_that_match_nothing_are_refused_in_a_sentence() -> None:
         estimated(lora_target_linear=None, lora_target_modules=["c_attn"])
 
 
-def test_experts_in_eight_bits_are_refused_at_their_setting() -> None:
-    targets = {"lora_target_linear": None, "lora_target_modules": ["q_proj"]}
-    with pytest.raises(MemoryUnknown) as refusal:
-        estimated(load_in_8bit=True, quantize_moe_experts=True, **targets)
-    assert refusal.value.findings[0].setting == "quantize_moe_experts"
-
-
 def test_an_optimizer_without_known_states_is_refused_at_its_setting() -> None:
     with pytest.raises(MemoryUnknown) as refusal:
-        estimated(optimizer="dion")
+        estimated(optimizer="polora")
     assert refusal.value.findings[0].setting == "optimizer"
 
 
@@ -165,7 +221,7 @@ def test_an_optimizer_without_known_states_is_refused_at_its_setting() -> None:
     [
         ({"optimizer": "paged_adamw_8bit"}, "paged"),
         ({"load_in_8bit": True}, "outlier"),
-        ({"gradient_checkpointing": "offload"}, "Offloading"),
+        ({"gradient_checkpointing": "offload"}, "host memory"),
         ({"chunked_cross_entropy": True}, "chunked"),
         ({"attn_implementation": "eager"}, "eager"),
     ],

@@ -15,11 +15,24 @@ KEYS = {
     "name",
     "memory_bytes",
     "context_bytes",
+    "context_source",
     "bandwidth_gb_per_s",
     "bf16_tflops",
     "bf16",
     "architecture",
+    "compute_capability",
     "source",
+}
+CAPABILITIES = {
+    "Pascal": {"6.0"},
+    "Volta": {"7.0"},
+    "Turing": {"7.5"},
+    "Ampere": {"8.0", "8.6"},
+    "Ada": {"8.9"},
+    "Hopper": {"9.0"},
+    "Blackwell": {"10.0", "12.0"},
+    "CDNA 2": {None},
+    "CDNA 3": {None},
 }
 BEFORE_BF16 = {"Pascal", "Volta", "Turing"}
 GIB = 2**30
@@ -67,3 +80,28 @@ def test_cards_of_one_architecture_have_one_context_size() -> None:
     """No card's own context is known well enough to differ from its architecture's."""
     contexts = {(gpu["architecture"], gpu["context_bytes"]) for gpu in GPUS}
     assert len(contexts) == len({architecture for architecture, _ in contexts})
+
+
+@each_gpu
+def test_a_context_says_how_well_it_is_known(gpu: dict[str, Any]) -> None:
+    assert gpu["context_source"] in ("measured", "reported", "assumed")
+    # The one published figure of a process beyond its segments is that of a T4.
+    assert (gpu["context_source"] == "measured") is (gpu["name"] == "T4")
+
+
+@each_gpu
+def test_compute_capability_is_that_of_the_architecture(gpu: dict[str, Any]) -> None:
+    assert gpu["compute_capability"] in CAPABILITIES[gpu["architecture"]]
+
+
+@each_gpu
+def test_a_source_names_where_speed_and_memory_come_from(gpu: dict[str, Any]) -> None:
+    speed, _, memory = gpu["source"].partition("; ")
+    assert any(word in speed for word in ("data sheet", "whitepaper", "fp32 figure"))
+    assert any(word in memory or word in speed for word in ("total_memory", "nvidia-smi", "out-of-memory"))
+
+
+@each_gpu
+def test_speed_is_dense(gpu: dict[str, Any]) -> None:
+    """Figures with sparsity are twice as high; those of data centre cards would stand out against their bandwidth."""
+    assert 25 < gpu["bf16_tflops"] * 1000 / gpu["bandwidth_gb_per_s"] < 480

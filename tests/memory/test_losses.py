@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
-from lora_explorer.memory.losses import Loss
+from lora_explorer.memory.cuda import CudaOperators
+from lora_explorer.memory.losses import LigerFusedLoss, Loss
+from lora_explorer.memory.run_plan import step_from
 from lora_explorer.memory.step import Step
 from lora_explorer.memory.trace import Trace
 from lora_explorer.memory.traced_run import trace_run
+from lora_explorer.memory.watch import StorageWatch
 
-from .models import LLAMA, Lora, peak_of, skeleton_of
+from .models import LLAMA, Lora, peak_of, recipe_of, skeleton_of
 
 VOCABULARY = 32_000
 STEP = Step(1, 512, checkpointing="reentrant", outputs_to_float32=False)
@@ -38,9 +42,56 @@ def test_the_plain_loss_holds_three_float32_copies_at_its_peak() -> None:
 
 
 def test_losses_are_ordered_by_what_they_save() -> None:
-    losses: tuple[Loss, ...] = ("plain", "chunked", "liger", "liger fused", "cut")
+    losses: tuple[Loss, ...] = ("plain", "liger", "chunked", "liger fused", "cut")
     peaks = [peak_of(traced(loss)) for loss in losses]
     assert peaks == sorted(peaks, reverse=True)
+
+
+def test_ligers_loss_needs_one_float32_copy_and_no_gradient_beside_it() -> None:
+    trace = traced("liger")
+    assert list(trace.sizes_bytes).count(2 * BF16_LOGITS) == 1
+    assert 3 * BF16_LOGITS <= peak_of(trace) < 3.1 * BF16_LOGITS  # that copy and the gradient in the training type
+
+
+def test_the_compiled_chunks_never_hold_float32_logits() -> None:
+    trace = traced("chunked")
+    assert 2 * BF16_LOGITS not in trace.sizes_bytes
+    assert 2 * BF16_LOGITS <= peak_of(trace) < 2.1 * BF16_LOGITS  # the chunks' gradients beside the logits or their sum
+
+
+@pytest.mark.parametrize("chunks", [4, 16])
+def test_chunks_are_as_many_as_asked_for(chunks: int) -> None:
+    step = replace(STEP, loss="chunked", loss_chunks=chunks)
+    trace = trace_run(skeleton_of({**LLAMA, "vocab_size": VOCABULARY}), step, Lora()).trace
+    assert list(trace.sizes_bytes).count(BF16_LOGITS // chunks) >= chunks
+
+
+def test_the_number_of_chunks_comes_from_its_setting() -> None:
+    chunked = {"chunked_cross_entropy": True}
+    assert step_from(recipe_of(**chunked), None).loss_chunks == 8
+    assert step_from(recipe_of(**chunked, chunked_cross_entropy_num_chunks=3), None).loss_chunks == 3
+
+
+@pytest.mark.parametrize("loss", ["liger fused", "cut"])
+def test_a_head_that_is_trained_costs_its_gradient_in_a_fused_loss(loss: Loss) -> None:
+    head = (("modules_to_save", ["lm_head"]),)
+    step = replace(STEP, loss=loss)
+    skeleton = skeleton_of({**LLAMA, "vocab_size": VOCABULARY})
+    frozen, trained = (trace_run(skeleton, step, Lora(options=options)).trace for options in ((), head))
+    weight = VOCABULARY * 64 * 2
+    assert weight not in frozen.sizes_bytes
+    assert weight in trained.sizes_bytes
+
+
+def test_hidden_states_of_another_type_than_the_head_convert_the_head_in_every_chunk() -> None:
+    hidden = torch.empty(512, 64, dtype=torch.bfloat16, device="meta", requires_grad=True)
+    for dtype, logits in ((torch.bfloat16, 1), (torch.float32, 256)):
+        weight = torch.empty(VOCABULARY, 64, dtype=dtype, device="meta")
+        watch = StorageWatch("meta")
+        watch.ignore(iter([hidden, weight]))
+        with watch, CudaOperators(watch, torch.bfloat16, flash_kernels=True):
+            LigerFusedLoss.apply(hidden, weight)
+        assert len([size for size in watch.trace().sizes_bytes if size == 2 * VOCABULARY * 2]) == logits
 
 
 def test_the_loss_is_named_among_the_parts() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 from lora_explorer.base_models.skeleton import load_skeleton
+from lora_explorer.errors import MemoryUnknown
 from lora_explorer.memory.layers import whole_stack
 from lora_explorer.memory.prepared_model import prepare
 from lora_explorer.memory.quantization import quantization_tensors
@@ -71,6 +73,48 @@ def test_experts_are_quantized_only_when_asked_for() -> None:
     expert_params = 7 * 4 * 3 * 256 * 512
     assert left > 4 * expert_params  # PEFT's preparation turns them to float32
     assert left - packed == pytest.approx(3.5 * expert_params, rel=0.05)
+
+
+def test_experts_in_8_bits_are_held_in_a_byte_and_a_scale_a_row_and_unpacked_into_float32() -> None:
+    skeleton = skeleton_of({**MIXTRAL, "hidden_size": 256, "intermediate_size": 512})
+    left, packed = (
+        trace_run(skeleton, Step(1, 16, quantization=Quantization("int8", experts=experts)), Lora())
+        for experts in (False, True)
+    )
+    expert_params, rows = 7 * 4 * 3 * 256 * 512, 7 * 4 * (2 * 512 + 256)
+    saved = held_bytes(left, "base weights") - held_bytes(packed, "base weights")
+    assert saved == expert_params - 4 * rows
+    assert 4 * 4 * 2 * 256 * 512 in packed.trace.sizes_bytes
+
+
+@pytest.mark.parametrize("dora", [False, True])
+def test_four_bit_weights_can_be_adapted_by_dora_too(dora: bool) -> None:
+    step = Step(1, 16, quantization=Quantization("nf4"))
+    run = trace_run(skeleton_of(LLAMA), step, Lora(options=(("use_dora", dora),)))
+    assert held_bytes(run, "base weights") > 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "missing", "setting"),
+    [("int8", "Linear8bitLt", "load_in_8bit"), ("nf4", "Linear4bit", "load_in_4bit")],
+)
+def test_a_quantization_that_the_installed_bitsandbytes_lacks_is_refused_at_its_setting(
+    monkeypatch: pytest.MonkeyPatch, kind: Any, missing: str, setting: str
+) -> None:
+    import bitsandbytes
+
+    monkeypatch.delattr(bitsandbytes.nn, missing)
+    with pytest.raises(MemoryUnknown, match=missing) as refusal:
+        trace_run(skeleton_of(LLAMA), Step(1, 16, quantization=Quantization(kind)), Lora())
+    assert refusal.value.findings[0].setting == setting
+
+
+def test_tables_that_need_no_place_on_the_device_can_stay_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    skeleton = skeleton_of(LLAMA)
+    monkeypatch.setattr(type(skeleton.model), "_no_placement_params", ["embed_tokens.weight"], raising=False)
+    on_device, on_host = (trace_run(skeleton, Step(1, 16, tables_on_host=host), Lora()) for host in (False, True))
+    assert held_bytes(on_device, "base weights") - held_bytes(on_host, "base weights") == 512 * 64 * 2
+    assert on_device.trace == on_host.trace
 
 
 def test_the_output_head_is_not_quantized() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from lora_explorer.memory.allocator import MIB
+from lora_explorer.memory.events import Timeline, part_of
 from lora_explorer.memory.step import Quantization, Step
-from lora_explorer.memory.timeline import parts_at, replay
+from lora_explorer.memory.timeline import parts_at, replay, replay_on_devices
+from lora_explorer.memory.trace import Segment
 from lora_explorer.memory.traced_run import TracedRun, timeline_of, trace_run
 
 from .models import LLAMA, Lora, skeleton_of
@@ -58,6 +60,68 @@ def test_a_device_with_room_changes_nothing(run: TracedRun) -> None:
 def test_a_device_smaller_than_the_peak_runs_out_of_memory(run: TracedRun) -> None:
     timeline = timeline_of(run, STEP, 8 * MIB)
     assert replay(timeline, replay(timeline).peak_allocated_bytes - 4 * MIB).failed is not None
+
+
+def test_a_full_device_says_in_which_layer_and_for_how_many_bytes(run: TracedRun) -> None:
+    timeline = timeline_of(run, STEP, 8 * MIB)
+    free = replay(timeline)
+    failed = replay(timeline, free.after_load_bytes + 30 * MIB)
+    assert failed.failed is not None
+    assert (failed.failed.phase, failed.failed_request_bytes > 0) == ("forward", True)
+    assert failed.peak_allocated_bytes <= failed.peak_reserved_bytes <= free.after_load_bytes + 30 * MIB
+
+
+def test_cached_segments_that_are_given_back_make_room() -> None:
+    # 60 MiB are cached when 70 are asked for, on a device of 100.
+    timeline = Timeline()
+    timeline.mark(Segment("forward", "layer", 0))
+    timeline.died(timeline.born(60 * MIB, "temporaries"))
+    timeline.mark(Segment("forward", "layer", 1))
+    timeline.born(70 * MIB, "temporaries")
+    result = replay(timeline, 100 * MIB)
+    assert (result.failed, result.returns, result.peak_reserved_bytes) == (None, 1, 70 * MIB)
+    assert replay(timeline, 69 * MIB).failed == Segment("forward", "layer", 1)
+    assert replay(timeline, 59 * MIB).failed == Segment("forward", "layer", 0)
+
+
+def test_an_emptied_cache_is_no_longer_reserved() -> None:
+    timeline = Timeline()
+    timeline.mark(Segment("load", "embedding"))
+    timeline.died(timeline.born(60 * MIB, "temporaries"))
+    timeline.empty_cache()
+    timeline.born(40 * MIB, "base weights")
+    assert replay(timeline).reserved_bytes.tolist() == [60 * MIB, 60 * MIB, 40 * MIB]
+
+
+@pytest.mark.parametrize("expandable", [False, True])
+def test_every_device_ends_as_a_replay_with_its_capacity(run: TracedRun, expandable: bool) -> None:
+    timeline = timeline_of(run, STEP, 8 * MIB)
+    free = replay(timeline, expandable_segments=expandable)
+    capacities = [free.peak_reserved_bytes * share // 16 for share in (18, 16, 15, 12, 8, 1)]
+    for capacity, verdict in zip(
+        capacities, replay_on_devices(timeline, free, capacities, expandable_segments=expandable), strict=True
+    ):
+        alone = replay(timeline, capacity, expandable_segments=expandable)
+        assert (verdict.failed, verdict.returns) == (alone.failed, alone.returns)
+        assert verdict.failed_request_bytes == alone.failed_request_bytes
+        assert verdict.peak_reserved_bytes == alone.peak_reserved_bytes
+
+
+def test_parts_put_behind_each_other_keep_their_storages_marks_and_pauses_apart() -> None:
+    part = Timeline()
+    part.mark(Segment("forward", "head"))
+    part.died(part.born(512, "temporaries"))
+    part.empty_cache()
+    part.born(1024, "base weights")
+    timeline = Timeline()
+    timeline.born(256, "gradients")
+    assert timeline.extend(part.part) == 1
+    assert timeline.extend(part_of(part.part)) == 3
+    assert timeline.events.tolist() == [0, 1, ~1, 2, 3, ~3, 4]
+    assert timeline.sizes_bytes.tolist() == [256, 512, 1024, 512, 1024]
+    assert timeline.categories == ["gradients", *["temporaries", "base weights"] * 2]
+    assert [start for start, _ in timeline.marks] == [1, 4]
+    assert timeline.emptied == [3, 6]
 
 
 def test_without_the_second_step_states_would_be_missing_from_the_backward_peak(run: TracedRun) -> None:

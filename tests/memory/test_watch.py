@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from lora_explorer.memory.watch import StorageWatch
@@ -75,3 +77,45 @@ def test_softmax_backward_has_the_temporary_of_the_cuda_kernel() -> None:
         torch.autograd.grad(output, scores, torch.empty(8, 8, device="meta"))
     sizes = watch.trace().sizes_bytes[before:]
     assert sizes.count(256) == 3  # the incoming gradient, the result, and gradient x output
+
+
+def test_gradients_of_many_tokens_are_summed_in_float32_beside_those_of_the_table() -> None:
+    table = torch.empty(6000, 8, dtype=torch.bfloat16, device="meta", requires_grad=True)
+    inner = []
+    for tokens in (3072, 4096):
+        with StorageWatch("meta") as watch:
+            output = torch.nn.functional.embedding(torch.empty(tokens, dtype=torch.int64, device="meta"), table)
+            before = len(watch.trace().sizes_bytes)
+            torch.autograd.grad(output, table, torch.empty_like(output))
+        inner.append(sum(watch.trace().sizes_bytes[before + 1 :]) - 6000 * 8 * 2)
+    assert inner[0] == 0
+    assert inner[1] > (4096 + 409) * 8 * 4
+
+
+def backward_sizes(make: Callable[[torch.Tensor], torch.Tensor]) -> list[int]:
+    """Sizes of what is born when the gradient of a (4, 8) float32 tensor is made from what comes back."""
+    value = torch.empty(4, 8, device="meta", requires_grad=True)
+    with StorageWatch("meta") as watch:
+        output = make(value)
+        watch.phase = "backward"
+        before = len(watch.trace().sizes_bytes)
+        torch.autograd.grad(output, value, torch.empty_like(output))
+    return list(watch.trace().sizes_bytes[before + 1 :])
+
+
+def test_gradients_of_indexing_are_written_into_fresh_zeros() -> None:
+    places = torch.empty(6, dtype=torch.int64, device="meta")
+    # The zeros, and the tables of the sort.
+    assert backward_sizes(lambda value: value[places]) == [4 * 8 * 4, 6 * 8 * 6]
+    assert backward_sizes(lambda value: value.topk(2, dim=-1).values) == [4 * 8 * 4]
+    assert backward_sizes(lambda value: value.gather(1, places.view(2, 3))) == [4 * 8 * 4]
+
+
+def test_convolutions_copy_what_is_not_contiguous() -> None:
+    kernel = torch.empty(8, 1, 3, device="meta")
+    for value, copied in ((torch.empty(1, 8, 5, device="meta"), 0), (torch.empty(1, 5, 8, device="meta").mT, 160)):
+        watch = StorageWatch("meta")
+        watch.ignore(iter([value, kernel]))
+        with watch:
+            torch.nn.functional.conv1d(value, kernel, padding=1, groups=8)
+        assert sum(watch.trace().sizes_bytes) == 160 + copied

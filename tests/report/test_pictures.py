@@ -6,35 +6,13 @@ import re
 
 import pytest
 
-from lora_explorer.memory import CardFit, MemoryEstimate, find_card
+from lora_explorer.memory import find_card
 from lora_explorer.report import charts, coverage, headline, heat_map, memory_bar
 from lora_explorer.report.html import Html, tag
+from report.estimates import GIB, estimate
 from report.plans import PARAMS_OF_KIND, plan_of
 
 EVIL = '<img src=x onerror="alert(1)">'
-GIB = 1 << 30
-
-
-def estimate(card_bytes: int = 24 * GIB, reserved: int = 20 * GIB) -> MemoryEstimate:
-    parts = (("base weights", 15 * GIB), ("adapter", GIB), ("logits and loss", 3 * GIB))
-    card = find_card("RTX 4090")
-    fit = CardFit(card.name, card_bytes, fits=reserved <= card_bytes, headroom_bytes=card_bytes - reserved)
-    total = sum(size for _, size in parts)
-    return MemoryEstimate(
-        total,
-        total,
-        total,
-        total,
-        total,
-        reserved,
-        reserved + GIB,
-        parts,
-        "backward",
-        3,
-        ("It is assumed.",),
-        (fit,),
-        "traced",
-    )
 
 
 def test_text_becomes_markup_only_where_it_was_markup_before() -> None:
@@ -81,7 +59,7 @@ def test_the_tiles_hold_the_exact_integers() -> None:
 def test_pieces_of_the_memory_bar_add_up_to_the_process_and_never_run_over_the_bar() -> None:
     card = find_card("RTX 4090")
     for reserved in (19 * GIB, 40 * GIB):
-        made = estimate(reserved=reserved)
+        made = estimate(reserved_bytes=reserved)
         bar = memory_bar.memory_bar(made, card)
         widths = [float(width) for width in re.findall(r'class="piece [^"]*" style="width:([\d.]+)%', bar)]
         share = 100 * made.process_bytes / max(made.process_bytes, made.fits[0].capacity_bytes)
@@ -89,7 +67,7 @@ def test_pieces_of_the_memory_bar_add_up_to_the_process_and_never_run_over_the_b
 
 
 def test_the_memory_bar_lists_the_same_parts_whatever_they_hold() -> None:
-    small, large = estimate(), estimate(reserved=40 * GIB)
+    small, large = estimate(), estimate(reserved_bytes=40 * GIB)
     card = find_card("RTX 4090")
     names = [
         re.findall(r"<li[^>]*><i[^>]*></i><span>([^<]*)", memory_bar.memory_bar(made, card)) for made in (small, large)
@@ -97,8 +75,19 @@ def test_the_memory_bar_lists_the_same_parts_whatever_they_hold() -> None:
     assert names[0] == names[1]
 
 
-@pytest.mark.parametrize(("reserved", "fits", "word"), [(20 * GIB, 1, "fits"), (40 * GIB, 0, "too small")])
-def test_the_verdict_says_fits_exactly_when_it_fits(reserved: int, fits: int, word: str) -> None:
-    tiles = headline.memory_tiles(estimate(reserved=reserved), find_card("RTX 4090"))
+@pytest.mark.parametrize(
+    ("reserved_bytes", "fits", "verdict"),
+    [(20 * GIB, 1, "fits"), (24 * GIB, 1, "tight"), (40 * GIB, 0, "does not fit")],
+)
+def test_the_tile_says_the_verdict_in_words(reserved_bytes: int, fits: int, verdict: str) -> None:
+    tiles = headline.memory_tiles(estimate(reserved_bytes=reserved_bytes), find_card("RTX 4090"))
     assert f'data-value="{fits}"' in tiles
-    assert f">{word}<" in tiles
+    assert f">{verdict}<" in tiles
+
+
+def test_a_chip_tells_its_verdict_without_colour() -> None:
+    marks = []
+    for reserved_bytes in (20 * GIB, 24 * GIB, 40 * GIB):
+        chips = memory_bar.card_chips(estimate(reserved_bytes=reserved_bytes))
+        marks.append(re.findall(r'class="mark">(.)<', chips))
+    assert len({mark for (mark,) in marks}) == 3

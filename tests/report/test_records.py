@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -11,24 +12,21 @@ from lora_explorer.adapters.result import AdapterPlan
 from lora_explorer.base_models import find_base_model
 from lora_explorer.base_models.skeleton import load_skeleton
 from lora_explorer.findings import Finding
-from lora_explorer.memory import CardFit, MemoryEstimate
-from lora_explorer.report.records import count_record, estimate_record, finding_records
+from lora_explorer.memory import CardFit
+from lora_explorer.memory.lower_bound import LowerBound
+from lora_explorer.memory.savings import Saving
+from lora_explorer.report.records import (
+    count_record,
+    estimate_record,
+    finding_records,
+    lower_bound_record,
+    saving_records,
+)
 from lora_explorer.settings import recipe_from
+from report.estimates import GIB, estimate
 
-ESTIMATE = MemoryEstimate(
-    allocated_after_load_bytes=10,
-    peak_forward_bytes=20,
-    peak_backward_bytes=30,
-    peak_optimizer_bytes=25,
-    peak_allocated_bytes=30,
-    peak_reserved_bytes=40,
-    process_bytes=50,
-    parts=(("base weights", 10), ("logits and loss", 20)),
-    peak_phase="backward",
-    peak_layer=None,
-    assumptions=("One GPU.", ""),
-    fits=(CardFit("Small", 45, False, -5), CardFit("Large", 60, True, 10)),
-    method="By hand.",
+ESTIMATE = replace(
+    estimate(), fits=(CardFit("Small", 45, False, -5, "does not fit"), CardFit("Large", 60, True, 10, "fits"))
 )
 
 
@@ -78,17 +76,52 @@ def test_coverage_names_its_key_and_entry(plan: AdapterPlan):
     }
 
 
-def test_the_parts_of_an_estimate_add_up_to_the_peak():
+def test_the_parts_of_an_estimate_add_up_to_the_peak_and_with_what_is_beyond_to_the_process():
     record = json.loads(json.dumps(estimate_record(ESTIMATE)))
     assert sum(record["parts"].values()) == record["peak_allocated_bytes"]
-    assert record["assumptions"] == ["One GPU."]
+    assert sum([*record["parts"].values(), *record["beyond_peak"].values()]) == record["process_bytes"]
+    assert record["assumptions"] == ["It is assumed."]
     assert [fit["gpu"] for fit in record["fits"]] == ["Small", "Large"]
 
 
-def test_one_card_can_be_asked_for_and_several_are_an_assumption():
-    record = estimate_record(ESTIMATE, gpu="Large", n_gpus=4)
-    assert record["fits"] == [{"gpu": "Large", "capacity_bytes": 60, "fits": True, "headroom_bytes": 10}]
-    assert "4 GPUs" in record["assumptions"][-1]
+def test_one_card_can_be_asked_for():
+    record = estimate_record(ESTIMATE, gpu="Large")
+    (fit,) = record["fits"]
+    contract = {"gpu": "Large", "capacity_bytes": 60, "fits": True, "headroom_bytes": 10, "verdict": "fits"}
+    assert fit.items() >= contract.items()
+
+
+def test_a_card_that_is_too_small_says_where_the_run_ends():
+    (fit,) = estimate_record(estimate(reserved_bytes=40 * GIB))["fits"]
+    assert (fit["verdict"], fit["failed_in"]) == ("does not fit", "backward pass, layer 3 of 4")
+
+
+def test_the_moment_of_the_peak_is_given_in_words_and_in_pieces():
+    peak = estimate_record(ESTIMATE)["peak"]
+    assert peak["words"] == "backward pass, output head and loss"
+    assert (peak["phase"], peak["place"], peak["layer"]) == ("backward", "head", None)
+
+
+def test_savings_are_json_with_every_setting_that_changes():
+    saving = Saving("load_in_4bit", True, {"load_in_4bit": True, "adapter": "qlora"}, 100, 50)
+    (record,) = json.loads(json.dumps(saving_records([saving])))
+    assert record == {
+        "setting": "load_in_4bit",
+        "value": True,
+        "changes": {"load_in_4bit": True, "adapter": "qlora"},
+        "peak_reserved_bytes": 100,
+        "saved_bytes": 50,
+    }
+
+
+def test_a_lower_bound_is_never_called_by_the_name_of_an_estimate():
+    bound = LowerBound(
+        (("base weights", 10), ("optimizer states", 4), ("saved copies", 1), ("adapter", 2)), "loss", "Why."
+    )
+    record = json.loads(json.dumps(lower_bound_record(bound)))
+    assert (record["lower_bound_bytes"], record["why"]) == (17, "Why.")
+    assert record["lower_bound_parts"] == {"base weights": 10, "adapter": 3, "optimizer state": 4}
+    assert not set(record) & set(estimate_record(ESTIMATE))
 
 
 def test_a_finding_is_a_record_of_its_four_words():

@@ -18,6 +18,8 @@ from lora_explorer.ui.page import start_draft
 
 ANSWERS = Answers(Access(hub=False, folders=False))
 SKIPPED = gr.skip()
+SMALL = {"base_model": "HuggingFaceTB/SmolLM2-135M", "sequence_len": 512}
+TOO_MUCH = {"sequence_len": 4_000_000, "micro_batch_size": 4096}
 
 
 def sent(**touched: Any) -> dict[str, Any]:
@@ -71,7 +73,8 @@ def test_a_bad_value_keeps_every_number_and_is_told_at_its_setting_alone(key: st
     tiles, side_notes = ANSWERS.count(sent(**touched))
     assert tiles == SKIPPED
     assert list(sentences(side_notes)) == [key]
-    assert ANSWERS.memory(sent(**touched)) == (SKIPPED, SKIPPED, SKIPPED)
+    assert ANSWERS.memory(sent(**touched)) == (SKIPPED,) * 4
+    assert list(ANSWERS.savings(sent(**touched))) == [""]
     assert ANSWERS.details(sent(**touched))[-3:] == (SKIPPED, SKIPPED, SKIPPED)
 
 
@@ -128,3 +131,41 @@ def test_a_config_that_builds_no_model_gets_a_sentence_and_changes_nothing(conte
     draft, complaint = opening.open_config(content, sent())
     assert draft == SKIPPED
     assert complaint
+
+
+def test_memory_tells_the_peak_its_moment_and_a_verdict() -> None:
+    tiles, bar, chips, peak = ANSWERS.memory(sent())
+    assert re.search(r'id="peak-memory" data-value="\d+"', tiles)
+    assert 'id="memory-accuracy"' in bar
+    assert 'class="chip' in chips
+    assert 'id="peak-moment"' in peak
+    assert "<svg" in peak
+
+
+def test_the_allocator_s_setting_moves_the_figure_and_no_key_of_the_yaml() -> None:
+    plain = sent() | {"expandable_segments": False}
+    assert ANSWERS.memory(plain)[0] != ANSWERS.memory(sent())[0]
+    assert ANSWERS.yaml(plain) == ANSWERS.yaml(sent())
+    assert Draft.from_page(plain).for_page() == plain
+
+
+def test_what_cannot_be_traced_shows_a_lower_bound_that_is_marked_as_one() -> None:
+    tiles, bar, *_ = ANSWERS.memory(sent(**TOO_MUCH))
+    assert "lower bound, not an estimate" in tiles
+    assert 'id="peak-memory">≥' in tiles
+    assert 'id="lower-bound"' in bar
+    assert "tokens at once" in bar
+
+
+def test_savings_come_one_after_the_other_and_are_counted() -> None:
+    shown = list(ANSWERS.savings(sent(**SMALL)))
+    assert f"0 of {len(shown) - 1}" in shown[0]
+    assert " of " not in shown[-1]
+    assert 'data-setting="sequence_len"' in shown[-1]
+
+
+def test_savings_end_when_their_visitor_asks_anew() -> None:
+    shown = ANSWERS.savings(sent(**SMALL))
+    assert "0 of" in next(shown)
+    ANSWERS.memory(sent(**SMALL))
+    assert list(shown) == []

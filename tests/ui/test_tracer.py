@@ -11,7 +11,7 @@ import pytest
 
 from lora_explorer.base_models import Access
 from lora_explorer.errors import ExplorerError, MemoryUnknown
-from lora_explorer.memory import estimate_memory
+from lora_explorer.memory import count_lower_bound, estimate_memory
 from lora_explorer.ui.page import start_draft
 from lora_explorer.ui.tracer import Tracer
 
@@ -27,15 +27,37 @@ def test_the_worker_estimates_what_is_estimated_here(tracer: Tracer) -> None:
     draft = start_draft()
     recipe, card = draft.recipe, draft.held_against()
     base_model = draft.base_model(recipe, Access(hub=False))
-    assert tracer.estimate(recipe, base_model, card) == estimate_memory(recipe, base_model, card=card)
+    assert tracer.estimate(recipe, base_model, card=card) == estimate_memory(recipe, base_model, card=card)
 
 
 def test_settings_at_fault_come_back_as_findings(tracer: Tracer) -> None:
     draft = replace(start_draft(), touched={"lora_target_linear": False, "lora_target_modules": ["no_such_module"]})
     recipe = draft.recipe
     with pytest.raises(ExplorerError) as refused:
-        tracer.estimate(recipe, draft.base_model(recipe, Access(hub=False)), draft.held_against())
+        tracer.estimate(recipe, draft.base_model(recipe, Access(hub=False)), card=draft.held_against())
     assert refused.value.findings[0].setting
+
+
+def test_the_worker_counts_the_lower_bound_that_is_counted_here(tracer: Tracer) -> None:
+    draft = start_draft()
+    recipe, card = draft.recipe.changed(sequence_len=4_000_000, micro_batch_size=4096), draft.held_against()
+    asked = recipe, draft.base_model(recipe, Access(hub=False)), "Why."
+    with pytest.raises(MemoryUnknown, match="tokens at once"):
+        tracer.estimate(*asked[:2], card=card)
+    assert tracer.lower_bound(*asked, card=card) == count_lower_bound(*asked, card=card)
+
+
+def test_a_tracer_in_the_background_gives_way_to_the_others(tracer: Tracer) -> None:
+    background = Tracer(background=True)
+    try:
+        others = set(tracer.workers())
+        draft = start_draft()
+        recipe = draft.recipe
+        background.estimate(recipe, draft.base_model(recipe, Access(hub=False)), card=draft.held_against())
+        (worker,) = set(background.workers()) - others
+        assert os.getpriority(os.PRIO_PROCESS, worker) > os.getpriority(os.PRIO_PROCESS, 0)
+    finally:
+        background.stop()
 
 
 def test_a_lost_worker_is_told_in_a_sentence_and_replaced(tracer: Tracer) -> None:
@@ -45,5 +67,5 @@ def test_a_lost_worker_is_told_in_a_sentence_and_replaced(tracer: Tracer) -> Non
     for worker in tracer.workers():
         os.kill(worker, signal.SIGKILL)
     with pytest.raises(MemoryUnknown, match="interrupted"):
-        tracer.estimate(recipe.changed(lora_r=7), base_model, card)
-    assert tracer.estimate(recipe, base_model, card).peak_allocated_bytes > 0
+        tracer.estimate(recipe.changed(lora_r=7), base_model, card=card)
+    assert tracer.estimate(recipe, base_model, card=card).peak_allocated_bytes > 0

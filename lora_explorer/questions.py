@@ -1,0 +1,96 @@
+"""What the command line asks the rest of the package, with the chatter of its libraries kept off stdout."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+from lora_explorer.errors import ExplorerError
+from lora_explorer.exports.axolotl import Imported
+from lora_explorer.exports.yaml_reading import read_document
+from lora_explorer.findings import Finding
+from lora_explorer.report import records
+from lora_explorer.settings import Recipe
+
+if TYPE_CHECKING:
+    from lora_explorer.adapters import AdapterPlan
+    from lora_explorer.base_models import BaseModel
+    from lora_explorer.memory import Card, MemoryEstimate
+    from lora_explorer.memory.lower_bound import LowerBound
+    from lora_explorer.memory.parallel_plan import ParallelPlan
+    from lora_explorer.memory.savings import Estimate, Saving
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """torch, transformers and bitsandbytes talk while they load, some of them on stdout."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(sys.stderr):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def plan(recipe: Recipe, base_model: BaseModel) -> AdapterPlan:
+    """What is trained. Raises AdapterRefused, UnknownBaseModel."""
+    with quiet_libraries():
+        from lora_explorer.adapters import plan_adapter
+        from lora_explorer.base_models.skeleton import load_skeleton
+
+        return plan_adapter(recipe, load_skeleton(base_model))
+
+
+def plan_of_gpus(n_gpus: int, imported: Imported) -> ParallelPlan:
+    """How several GPUs share the step, as the file's own keys for it say."""
+    with quiet_libraries():
+        from lora_explorer.memory.parallel_plan import plan_parallel
+
+        return plan_parallel(n_gpus, read_document(imported.text).values)
+
+
+def estimate(recipe: Recipe, base_model: BaseModel, **options: Any) -> MemoryEstimate:
+    """options: as `estimate_memory` takes them. Raises what it raises."""
+    with quiet_libraries():
+        from lora_explorer.memory import estimate_memory
+
+        return estimate_memory(recipe, base_model, **options)
+
+
+def savings(
+    recipe: Recipe, base_model: BaseModel, estimate: Estimate, *, card: Card | None, expandable_segments: bool
+) -> tuple[Saving, ...]:
+    """What single changes would save, largest first. estimate: as it was asked for the recipe itself."""
+    from lora_explorer.memory.savings import find_savings, largest_first
+
+    found = find_savings(recipe, base_model, estimate, card=card, expandable_segments=expandable_segments)
+    return largest_first(found)
+
+
+def measured(
+    recipe: Recipe, base_model: BaseModel, *, expandable_segments: bool
+) -> tuple[records.Record, tuple[Finding, ...]]:
+    """The step run for real, under `measured`; or why it could not be, which takes nothing from the estimate."""
+    try:
+        with quiet_libraries():
+            from lora_explorer.memory.measurement import measure_step
+
+            return {"measured": measure_step(recipe, base_model, expandable_segments=expandable_segments).record()}, ()
+    except ExplorerError as error:
+        return {}, error.findings
+
+
+def lower_bound(recipe: Recipe, base_model: BaseModel, reason: str, card: Card | None) -> LowerBound:
+    """What a run that cannot be traced needs at the very least. Raises MemoryUnknown, AdapterRefused."""
+    with quiet_libraries():
+        from lora_explorer.memory import count_lower_bound
+
+        return count_lower_bound(recipe, base_model, reason, card=card)

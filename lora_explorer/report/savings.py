@@ -1,0 +1,64 @@
+"""What single changes would save, largest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from lora_explorer.report import words
+from lora_explorer.report.html import Html, tag
+from lora_explorer.settings import SETTINGS
+
+if TYPE_CHECKING:
+    from lora_explorer.memory.savings import Saving
+
+_SHOWN = 7
+# The page marks it as old while a newer one is not there yet.
+_WHOLE = "savings-whole"
+_NOTHING = "None of the usual changes would save memory here."
+WAITING = "Each change is traced like the run itself…"
+
+
+def savings_list(savings: Sequence[Saving], *, tried: int = 0, total: int = 0) -> Html:
+    """One line for each change. tried, total: how many of the changes have been traced so far."""
+    if not savings and tried >= total:
+        return tag("div", tag("p", _NOTHING, class_="quiet-line"), class_=_WHOLE)
+    most = max((saving.saved_bytes for saving in savings), default=0)
+    rows = [_row(saving, most) for saving in savings]
+    rest = rows[_SHOWN:]
+    more = tag("details", tag("summary", f"{len(rest)} more"), tag("ul", *rest, class_="savings")) if rest else None
+    progress = tag("p", f"{WAITING} {tried} of {total}", class_="quiet-line") if tried < total else None
+    return tag("div", tag("ul", *rows[:_SHOWN], class_="savings"), more, progress, class_=_WHOLE)
+
+
+def change_in_words(saving: Saving) -> str:
+    """load_in_4bit: true, adapter: qlora: every setting that changes, as YAML writes it."""
+    changes = saving.changes or {saving.setting: saving.value}
+    return ", ".join(f"{_key(name)}: {_yaml(value)}" for name, value in changes.items())
+
+
+def _row(saving: Saving, most: int) -> Html:
+    share = 100 * saving.saved_bytes / most
+    others = [name for name in saving.changes if name != saving.setting]
+    title = change_in_words(saving)
+    also = f" with {', '.join(_key(name) for name in others)}" if others else None
+    name = tag("span", tag("code", f"{_key(saving.setting)}: {_yaml(saving.value)}"), also, class_="saving-change")
+    bar = tag("span", tag("span", style=f"width:{share:.1f}%"), class_="bar", aria_hidden="true")
+    size = tag("b", f"−{words.file_size(saving.saved_bytes)}", data_value=saving.saved_bytes)
+    return tag("li", name, bar, size, title=title, data_setting=saving.setting)
+
+
+def _key(name: str) -> str:
+    return SETTINGS[name].key if name in SETTINGS else name
+
+
+def _yaml(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (tuple, list)):
+        return f"[{', '.join(str(item) for item in value)}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_yaml(item)}' for key, item in value.items())}}}"
+    return str(value)
