@@ -16,12 +16,13 @@ from lora_explorer.memory.measured_error import spare_bytes_to_be_sure
 from lora_explorer.memory.optimizers import managed_bytes
 from lora_explorer.memory.parallel_plan import ParallelPlan
 from lora_explorer.memory.prepared_model import Adapter, Everything
+from lora_explorer.memory.races import typical_run
 from lora_explorer.memory.recurrence import recurrence_words
 from lora_explorer.memory.result import CardFit, MemoryEstimate, Stretch
 from lora_explorer.memory.run_families import run_of
 from lora_explorer.memory.run_plan import assumptions, step_from
-from lora_explorer.memory.timeline import Replay, replay, replay_on_devices
-from lora_explorer.memory.traced_run import RecipeAdapter, TracedRun, timeline_of
+from lora_explorer.memory.timeline import Replay, replay_on_devices
+from lora_explorer.memory.traced_run import RecipeAdapter, TracedRun
 from lora_explorer.settings import Recipe
 
 # Settings that no storage depends on.
@@ -72,7 +73,8 @@ def _estimate(
     adapter: Adapter = RecipeAdapter(recipe) if recipe.adapter else Everything()
     skeleton = load_skeleton(base_model)
     run = run_of(skeleton, step, adapter, full_depth=full_depth)
-    timeline = timeline_of(run, step, card.workspace_bytes if card else WORKSPACE_BYTES)
+    workspace_bytes = card.workspace_bytes if card else WORKSPACE_BYTES
+    timeline, result = typical_run(run, step, workspace_bytes, expandable_segments=expandable_segments)
     taken_for_granted = (
         *assumptions(
             recipe,
@@ -86,19 +88,19 @@ def _estimate(
         _ALLOCATOR_WORDS[expandable_segments],
         *parallel.words,
     )
-    return _explained(run, timeline, card, taken_for_granted, expandable_segments=expandable_segments)
+    return _explained(run, timeline, result, card, taken_for_granted, expandable_segments=expandable_segments)
 
 
 def _explained(
     run: TracedRun,
     timeline: Timeline,
+    result: Replay,
     card: Card | None,
     taken_for_granted: tuple[str, ...],
     *,
     expandable_segments: bool,
 ) -> MemoryEstimate:
     num_layers = len(run.stack.stands_in)
-    result = replay(timeline, expandable_segments=expandable_segments)
     peak, parts, largest, curve = explain(timeline, result, num_layers)
     context = card.context_bytes if card else USUAL_CONTEXT_BYTES
     return MemoryEstimate(

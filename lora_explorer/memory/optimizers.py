@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -38,11 +38,12 @@ class TrainedTensor(NamedTuple):
 
 @dataclass(frozen=True)
 class StepEvents:
-    """Births and deaths as in Trace; optimizer states have no death."""
+    """Births and deaths as in Trace; optimizer states have no death. shared: states that all tensors have in common."""
 
     sizes_bytes: tuple[int, ...] = ()
     categories: tuple[Category, ...] = ()
     events: tuple[int, ...] = ()
+    shared: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,11 @@ def trace_optimizer(name: str, tensors: tuple[TrainedTensor, ...], *, clips_grad
         )
     groups = [[tensor for tensor in tensors if tensor.decayed is decayed] for decayed in (True, False)]
     single = {tensor: _trace_single(name, tensor) for tensor in set(tensors)}
+    firsts = _sharing(single[tensor][0] for group in groups for tensor in group)
+    laters = (single[tensor][1] for group in groups for tensor in group)
     first, later = (
-        _joined([_group_events([single[tensor][turn] for tensor in group], optimizer) for group in groups])
-        for turn in (0, 1)
+        _joined([_group_events([next(parts) for _ in group], optimizer) for group in groups])
+        for parts in (firsts, laters)
     )
     clipping = _trace_clipping(len(tensors)) if clips_gradients and tensors else StepEvents()
     return OptimizerTrace(clipping, first, later)
@@ -111,9 +114,17 @@ def _trace_resident(name: str, tensor: TrainedTensor) -> tuple[StepEvents, StepE
         made.append(make([{"params": [parameter]}]))
         made[0].step()
 
-    first = _watched(make_and_step, _held(parameter, {}))
+    first = _watched(make_and_step, _held(parameter, {}), lambda: _tables(made[0]))
     later = _watched(made[0].step, _held(parameter, made[0].state))
     return first, _without_states(later)
+
+
+def _sharing(parts: Iterable[StepEvents]) -> Iterator[StepEvents]:
+    """Only the first tensor makes what all tensors of the optimizer share."""
+    made = False
+    for part in parts:
+        yield _without(part, set(part.shared)) if made else part
+        made = made or bool(part.shared)
 
 
 def _managed(first: StepEvents, tensor: TrainedTensor) -> list[int]:
@@ -140,7 +151,8 @@ def _without(part: StepEvents, left_out: set[int]) -> StepEvents:
         if (number if number >= 0 else ~number) in renumbered
     )
     sizes = tuple(part.sizes_bytes[number] for number in kept)
-    return StepEvents(sizes, tuple(part.categories[number] for number in kept), tuple(events))
+    shared = tuple(renumbered[number] for number in part.shared if number in renumbered)
+    return StepEvents(sizes, tuple(part.categories[number] for number in kept), tuple(events), shared)
 
 
 @lru_cache(maxsize=64)
@@ -153,7 +165,16 @@ def _trace_clipping(count: int) -> StepEvents:
     return _watched(lambda: nn.utils.clip_grad_norm_(parameters, 1.0), [*parameters, *gradients])
 
 
-def _watched(action: Callable[[], Any], known: Sequence[torch.Tensor]) -> StepEvents:
+def _tables(optimizer: Any) -> list[torch.Tensor]:
+    """bitsandbytes' 8-bit optimizers read their states through tables of their own (optim/optimizer.py: name2qmap)."""
+    return [table for table in getattr(optimizer, "name2qmap", {}).values() if table.device.type == "meta"]
+
+
+def _watched(
+    action: Callable[[], Any],
+    known: Sequence[torch.Tensor],
+    shared: Callable[[], Sequence[torch.Tensor]] = list,
+) -> StepEvents:
     watch = StorageWatch("meta", {bool: True, int: 1, float: 1.0})
     watch.ignore(iter(known))
     with torch.no_grad(), watch:
@@ -164,7 +185,8 @@ def _watched(action: Callable[[], Any], known: Sequence[torch.Tensor]) -> StepEv
     categories: tuple[Category, ...] = tuple(
         "optimizer states" if category == "saved activations" else "temporaries" for category in trace.categories
     )
-    return StepEvents(tuple(trace.sizes_bytes), categories, tuple(trace.events))
+    numbers = tuple(watch.number_of(tensor) for tensor in shared())
+    return StepEvents(tuple(trace.sizes_bytes), categories, tuple(trace.events), numbers)
 
 
 def _held(parameter: nn.Parameter, states: Mapping[Any, Mapping[str, Any]]) -> list[torch.Tensor]:

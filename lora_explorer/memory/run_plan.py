@@ -47,6 +47,8 @@ def step_from(recipe: Recipe, card: Card | None) -> Step:
     return Step(
         micro_batch_size=rows,
         sequence_len=recipe.micro_batch_size * recipe.sequence_len // rows,
+        loading="raced",
+        empties_cache=True,  # axolotl/loaders/model.py, when the adapter is on
         dtype=dtype,
         autocast=dtype != "float32",
         quantization=quantization,

@@ -32,7 +32,8 @@ class Quantization:
 class Step:
     """A training step and the software around it.
 
-    loading: "placed" as transformers does with a device map, "moved" when a model on the host is moved as a whole.
+    loading: "raced" and "placed" as transformers does with a device map, with readers racing or in order; "moved" when
+    a model on the host is moved as a whole. empties_cache: what loading left cached is given back before step one.
     dtype: of the loaded base model. autocast: forward runs under torch.autocast in that dtype, as accelerate does.
     kbit_preparation: PEFT's prepare_model_for_kbit_training. conversions: whose changes of type surround it: Axolotl
     takes norms, embeddings and gates to float32, and norms and embeddings back if norms_in_dtype; TRL leaves norms of
@@ -53,6 +54,7 @@ class Step:
     micro_batch_size: int
     sequence_len: int
     loading: Loading = "placed"
+    empties_cache: bool = False
     dtype: DType = "bfloat16"
     autocast: bool = True
     quantization: Quantization | None = None

@@ -160,6 +160,8 @@ def timeline_of(run: TracedRun, step: Step, workspace_bytes: int, race: int = 0)
         return _timeline_of_share(run, step, step.parallelism, workspace_bytes, race)
     timeline = Timeline()
     timeline.extend(run.load(race))
+    if step.empties_cache:
+        timeline.empty_cache()
     optimizer = optimizer_of(run, step)
     return with_steps(timeline, run.part, optimizer, workspace_bytes, biased_products=run.adds_biases)
 
@@ -175,6 +177,8 @@ def _timeline_of_share(
     share = share_of(Share(run.residents, run.trained, run.trace), parallelism)
     timeline = Timeline()
     load(timeline, share.residents, run.loading, race)
+    if step.empties_cache:
+        timeline.empty_cache()
     optimizer = trace_optimizer(step.optimizer, share.trained, clips_gradients=step.clips_gradients)
     return with_steps(timeline, share.trace, optimizer, workspace_bytes, biased_products=run.adds_biases)
 

@@ -100,6 +100,10 @@ class StorageWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         number = self._add(size, "logits and loss" if self.in_head else None)
         self._alive[key] = (number, weakref.ref(storage, partial(self._died, key)))
 
+    def number_of(self, tensor: torch.Tensor) -> int:
+        """The number under which a tensor's storage was born; -1 for one that was there before."""
+        return self._alive.get(tensor.untyped_storage()._cdata, (-1, None))[0]
+
     def know(self, tensor: torch.Tensor, known: Known) -> None:
         """Remember something about the values of a watched storage, for as long as it lives."""
         self._known[tensor.untyped_storage()._cdata] = known

@@ -192,3 +192,11 @@ def test_an_unknown_optimizer_is_refused_in_a_sentence_at_its_setting() -> None:
     (finding,) = refusal.value.findings
     assert finding.setting == "optimizer"
     assert "sophia" in finding.message
+
+
+def test_the_tables_of_an_8_bit_optimizer_are_there_once_however_many_tensors_it_trains() -> None:
+    tensor = TrainedTensor((256, 256), torch.float32)
+    one, ten = (trace_optimizer("adamw_8bit", (tensor,) * count, clips_gradients=False).first for count in (1, 10))
+    tables_bytes = 2 * 256 * torch.float32.itemsize
+
+    assert sum(ten.sizes_bytes) == 10 * (sum(one.sizes_bytes) - tables_bytes) + tables_bytes
