@@ -20,7 +20,7 @@ class MeasuredError:
 
 
 ALLOCATED = MeasuredError(runs=53, mean_percent=0.1, worst_percent=0.5, worst_under_percent=0.5)
-PROCESS = MeasuredError(runs=49, mean_percent=0.5, worst_percent=2.5, worst_under_percent=2.3)
+PROCESS = MeasuredError(runs=49, mean_percent=0.5, worst_percent=2.8, worst_under_percent=2.3)
 
 
 def spare_bytes_to_be_sure(process_bytes: int) -> int:
