@@ -32,10 +32,10 @@ from measured_rows import (
 from lora_explorer.base_models.skeleton import load_skeleton
 from lora_explorer.errors import ExplorerError
 from lora_explorer.memory import Card
-from lora_explorer.memory.events import Timeline
-from lora_explorer.memory.races import typical_run
-from lora_explorer.memory.timeline import Replay, replay
-from lora_explorer.memory.traced_run import trace_run
+from lora_explorer.memory.replay.timeline import Replay, replay
+from lora_explorer.memory.runs.races import typical_run
+from lora_explorer.memory.runs.traced_run import trace_run
+from lora_explorer.memory.tracing.events import Timeline
 
 # Of runs that can only be compared with each other, the one that the others are held against.
 REFERENCE_ENDING = "-rank32"

@@ -25,9 +25,9 @@ from lora_explorer.base_models import BaseModel, base_model_from_config
 from lora_explorer.base_models.skeleton import BUILD_FAILURES, Skeleton, load_skeleton, with_layers
 from lora_explorer.errors import AdapterRefused, ExplorerError, UnknownBaseModel
 from lora_explorer.memory import count_lower_bound
-from lora_explorer.memory.run_plan import step_from
-from lora_explorer.memory.timeline import replay
-from lora_explorer.memory.traced_run import RecipeAdapter, timeline_of, trace_run
+from lora_explorer.memory.plan.run_plan import step_from
+from lora_explorer.memory.replay.timeline import replay
+from lora_explorer.memory.runs.traced_run import RecipeAdapter, timeline_of, trace_run
 from lora_explorer.settings import Recipe, recipe_from
 
 MODEL_TYPES = tuple(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)

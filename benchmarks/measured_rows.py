@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from lora_explorer.base_models import BaseModel, base_model_from_config
 from lora_explorer.base_models.skeleton import Skeleton
 from lora_explorer.memory import Card, cards
-from lora_explorer.memory.parallel import Parallelism
-from lora_explorer.memory.prepared_model import Adapter, Everything
-from lora_explorer.memory.step import Attention, Loading, Quantization, Step
+from lora_explorer.memory.plan.parallel import Parallelism
+from lora_explorer.memory.plan.step import Attention, Loading, Quantization, Step
+from lora_explorer.memory.tracing.prepared_model import Adapter, Everything
 
 if TYPE_CHECKING:
     from torch import nn

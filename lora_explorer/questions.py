@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lora_explorer.base_models import BaseModel
     from lora_explorer.memory import Card, MemoryEstimate
     from lora_explorer.memory.lower_bound import LowerBound
-    from lora_explorer.memory.parallel_plan import ParallelPlan
+    from lora_explorer.memory.plan.parallel_plan import ParallelPlan
     from lora_explorer.memory.savings import Estimate, Saving
 
 
@@ -52,7 +52,7 @@ def plan(recipe: Recipe, base_model: BaseModel) -> AdapterPlan:
 def plan_of_gpus(n_gpus: int, imported: Imported) -> ParallelPlan:
     """How several GPUs share the step, as the file's own keys for it say."""
     with quiet_libraries():
-        from lora_explorer.memory.parallel_plan import plan_parallel
+        from lora_explorer.memory.plan.parallel_plan import plan_parallel
 
         return plan_parallel(n_gpus, read_document(imported.text).values)
 

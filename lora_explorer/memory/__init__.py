@@ -13,7 +13,7 @@ from lora_explorer.memory.result import CardFit, MemoryEstimate
 if TYPE_CHECKING:
     from lora_explorer.base_models import BaseModel
     from lora_explorer.memory.lower_bound import LowerBound
-    from lora_explorer.memory.parallel_plan import ParallelPlan
+    from lora_explorer.memory.plan.parallel_plan import ParallelPlan
     from lora_explorer.settings import Recipe
 
 __all__ = ["Card", "CardFit", "MemoryEstimate", "cards", "count_lower_bound", "estimate_memory", "find_card"]

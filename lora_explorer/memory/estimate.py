@@ -8,21 +8,21 @@ from functools import lru_cache
 from lora_explorer.base_models import BaseModel
 from lora_explorer.base_models.skeleton import Skeleton, load_skeleton
 from lora_explorer.memory.cards import USUAL_CONTEXT_BYTES, WORKSPACE_BYTES, Card, cards
-from lora_explorer.memory.events import Timeline
 from lora_explorer.memory.explanation import explain
-from lora_explorer.memory.fused_kernels import Kernel, kernels_refused
-from lora_explorer.memory.layers import Stack
+from lora_explorer.memory.kernels.fused_kernels import Kernel, kernels_refused
+from lora_explorer.memory.kernels.recurrence import recurrence_words
 from lora_explorer.memory.measured_error import spare_bytes_to_be_sure
-from lora_explorer.memory.optimizers import managed_bytes
-from lora_explorer.memory.parallel_plan import ParallelPlan
-from lora_explorer.memory.prepared_model import Adapter, Everything
-from lora_explorer.memory.races import typical_run
-from lora_explorer.memory.recurrence import recurrence_words
+from lora_explorer.memory.plan.optimizers import managed_bytes
+from lora_explorer.memory.plan.parallel_plan import ParallelPlan
+from lora_explorer.memory.plan.run_plan import assumptions, step_from
+from lora_explorer.memory.replay.timeline import Replay, replay_on_devices
 from lora_explorer.memory.result import CardFit, MemoryEstimate, Stretch
-from lora_explorer.memory.run_families import run_of
-from lora_explorer.memory.run_plan import assumptions, step_from
-from lora_explorer.memory.timeline import Replay, replay_on_devices
-from lora_explorer.memory.traced_run import RecipeAdapter, TracedRun
+from lora_explorer.memory.runs.races import typical_run
+from lora_explorer.memory.runs.run_families import run_of
+from lora_explorer.memory.runs.traced_run import RecipeAdapter, TracedRun
+from lora_explorer.memory.tracing.events import Timeline
+from lora_explorer.memory.tracing.layers import Stack
+from lora_explorer.memory.tracing.prepared_model import Adapter, Everything
 from lora_explorer.settings import Recipe
 
 # Settings that no storage depends on.

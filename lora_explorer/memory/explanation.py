@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lora_explorer.memory.events import CATEGORIES, Timeline
+from lora_explorer.memory.replay.timeline import Replay, parts_at
 from lora_explorer.memory.result import (
     CurvePoint,
     LargeStorage,
@@ -19,8 +19,8 @@ from lora_explorer.memory.result import (
     in_parts,
     part_of_category,
 )
-from lora_explorer.memory.timeline import Replay, parts_at
-from lora_explorer.memory.trace import Segment
+from lora_explorer.memory.tracing.events import CATEGORIES, Timeline
+from lora_explorer.memory.watching.trace import Segment
 
 Whole = NDArray[np.int64]
 

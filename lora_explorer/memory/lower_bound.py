@@ -18,13 +18,13 @@ from lora_explorer.base_models import BaseModel
 from lora_explorer.base_models.skeleton import Skeleton, load_skeleton
 from lora_explorer.errors import ExplorerError, MemoryUnknown
 from lora_explorer.memory.cards import Card
-from lora_explorer.memory.layers import Stack, layer_kinds, shallow_stack
-from lora_explorer.memory.optimizers import PAGED, TrainedTensor, trace_optimizer, trained_tensors
-from lora_explorer.memory.parallel_plan import ParallelPlan
-from lora_explorer.memory.prepared_model import Adapter, Everything, layer_of, prepare, residents
-from lora_explorer.memory.run_plan import step_from, training_dtype
-from lora_explorer.memory.step import Quantization, Step
-from lora_explorer.memory.traced_run import TRACE_FAILURES, RecipeAdapter
+from lora_explorer.memory.plan.optimizers import PAGED, TrainedTensor, trace_optimizer, trained_tensors
+from lora_explorer.memory.plan.parallel_plan import ParallelPlan
+from lora_explorer.memory.plan.run_plan import step_from, training_dtype
+from lora_explorer.memory.plan.step import Quantization, Step
+from lora_explorer.memory.runs.traced_run import TRACE_FAILURES, RecipeAdapter
+from lora_explorer.memory.tracing.layers import Stack, layer_kinds, shallow_stack
+from lora_explorer.memory.tracing.prepared_model import Adapter, Everything, layer_of, prepare, residents
 from lora_explorer.settings import Recipe
 
 Moment = Literal["loss", "optimizer step"]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from lora_explorer.memory.trace import Phase, Place
+from lora_explorer.memory.watching.trace import Phase, Place
 
 Part = Literal[
     "base weights",

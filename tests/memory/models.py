@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from lora_explorer.base_models import BaseModel, base_model_from_config, find_base_model
 from lora_explorer.base_models.skeleton import Skeleton, load_skeleton
-from lora_explorer.memory.trace import Trace
+from lora_explorer.memory.watching.trace import Trace
 from lora_explorer.settings import Recipe, recipe_from
 
 LLAMA = {

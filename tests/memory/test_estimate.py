@@ -12,7 +12,7 @@ from lora_explorer.errors import ExplorerError, InvalidSettings, MemoryUnknown
 from lora_explorer.memory import MemoryEstimate, estimate_memory, find_card
 from lora_explorer.memory import estimate as module
 from lora_explorer.memory.measured_error import spare_bytes_to_be_sure
-from lora_explorer.memory.parallel_plan import plan_parallel
+from lora_explorer.memory.plan.parallel_plan import plan_parallel
 from lora_explorer.memory.result import PARTS
 
 from .models import DEEPSEEK, GEMMA_3, GPT_OSS, LLAMA, MIXTRAL, llama_3_8b, model_of, recipe_of

@@ -9,9 +9,9 @@ import pytest
 
 from lora_explorer.memory import MemoryEstimate, estimate_memory
 from lora_explorer.memory.explanation import Stretches
+from lora_explorer.memory.plan.step import Step
 from lora_explorer.memory.result import LargeStorage
-from lora_explorer.memory.step import Step
-from lora_explorer.memory.traced_run import timeline_of, trace_run
+from lora_explorer.memory.runs.traced_run import timeline_of, trace_run
 
 from .models import LLAMA, Lora, llama_3_8b, model_of, recipe_of, skeleton_of
 

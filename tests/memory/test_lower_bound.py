@@ -10,10 +10,10 @@ import pytest
 from lora_explorer.errors import MemoryUnknown
 from lora_explorer.memory import cards, count_lower_bound, estimate_memory
 from lora_explorer.memory.lower_bound import LowerBound
-from lora_explorer.memory.parallel_plan import ParallelPlan
-from lora_explorer.memory.prepared_model import Everything
-from lora_explorer.memory.run_plan import step_from
-from lora_explorer.memory.traced_run import RecipeAdapter, timeline_of, trace_run
+from lora_explorer.memory.plan.parallel_plan import ParallelPlan
+from lora_explorer.memory.plan.run_plan import step_from
+from lora_explorer.memory.runs.traced_run import RecipeAdapter, timeline_of, trace_run
+from lora_explorer.memory.tracing.prepared_model import Everything
 
 from .models import DEEPSEEK, GPT_OSS, LLAMA, MIXTRAL, llama_3_8b, model_of, recipe_of, skeleton_of
 

@@ -25,14 +25,14 @@ from transformers import BitsAndBytesConfig, LlamaForCausalLM
 
 from lora_explorer.base_models import find_preset
 from lora_explorer.base_models.skeleton import Skeleton, model_config
-from lora_explorer.memory.layers import Stack, shallow_stack, whole_stack
-from lora_explorer.memory.optimizers import StepEvents, trace_optimizer, trained_tensors
-from lora_explorer.memory.prepared_model import base_of, held_tensors, prepare, residents
-from lora_explorer.memory.step import Quantization, Step
-from lora_explorer.memory.trace import Trace
-from lora_explorer.memory.tracing import trace_step
-from lora_explorer.memory.unrolling import unroll
-from lora_explorer.memory.watch import StorageWatch
+from lora_explorer.memory.plan.optimizers import StepEvents, trace_optimizer, trained_tensors
+from lora_explorer.memory.plan.step import Quantization, Step
+from lora_explorer.memory.tracing.layers import Stack, shallow_stack, whole_stack
+from lora_explorer.memory.tracing.one_pass import trace_step
+from lora_explorer.memory.tracing.prepared_model import base_of, held_tensors, prepare, residents
+from lora_explorer.memory.tracing.unrolling import unroll
+from lora_explorer.memory.watching.trace import Trace
+from lora_explorer.memory.watching.watch import StorageWatch
 
 from .models import Lora, model_of, peak_of, skeleton_of
 

@@ -11,11 +11,11 @@ from peft import get_peft_model
 from torch import nn
 from transformers import PreTrainedModel
 
-from lora_explorer.memory.optimizers import trace_optimizer
-from lora_explorer.memory.prepared_model import Everything
-from lora_explorer.memory.step import Step
-from lora_explorer.memory.trace import Resident, Trace
-from lora_explorer.memory.traced_run import TracedRun, trace_run
+from lora_explorer.memory.plan.optimizers import trace_optimizer
+from lora_explorer.memory.plan.step import Step
+from lora_explorer.memory.runs.traced_run import TracedRun, trace_run
+from lora_explorer.memory.tracing.prepared_model import Everything
+from lora_explorer.memory.watching.trace import Resident, Trace
 
 from .models import LLAMA, MIXTRAL, Lora, peak_of, skeleton_of
 

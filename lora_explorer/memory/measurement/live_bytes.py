@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 
 from lora_explorer.base_models.skeleton import Skeleton
 from lora_explorer.memory.measurement.figures import Figures
-from lora_explorer.memory.optimizers import StepEvents, trace_optimizer
-from lora_explorer.memory.prepared_model import Adapter, Everything
-from lora_explorer.memory.step import Step
-from lora_explorer.memory.trace import Phase, Trace
-from lora_explorer.memory.traced_run import RecipeAdapter, trace_run
+from lora_explorer.memory.plan.optimizers import StepEvents, trace_optimizer
+from lora_explorer.memory.plan.step import Step
+from lora_explorer.memory.runs.traced_run import RecipeAdapter, trace_run
+from lora_explorer.memory.tracing.prepared_model import Adapter, Everything
+from lora_explorer.memory.watching.trace import Phase, Trace
 from lora_explorer.settings import Recipe
 
 

@@ -15,21 +15,21 @@ from torch import Tensor, nn
 from lora_explorer.base_models import BaseModel
 from lora_explorer.base_models.skeleton import Skeleton, load_skeleton, model_config
 from lora_explorer.memory.cards import Card, card_like
-from lora_explorer.memory.losses import install
+from lora_explorer.memory.kernels.losses import install
 from lora_explorer.memory.measurement.figures import Figures
 from lora_explorer.memory.measurement.live_bytes import LiveBytes
-from lora_explorer.memory.prepared_model import (
+from lora_explorer.memory.plan.run_plan import step_from
+from lora_explorer.memory.plan.step import Step
+from lora_explorer.memory.runs.traced_run import RecipeAdapter
+from lora_explorer.memory.tracing.prepared_model import (
     Adapter,
     Everything,
     convert_for_training,
     enable_checkpointing,
     held_tensors,
 )
-from lora_explorer.memory.run_plan import step_from
-from lora_explorer.memory.step import Step
-from lora_explorer.memory.trace import Phase
-from lora_explorer.memory.traced_run import RecipeAdapter
-from lora_explorer.memory.watch import StorageWatch
+from lora_explorer.memory.watching.trace import Phase
+from lora_explorer.memory.watching.watch import StorageWatch
 from lora_explorer.settings import Recipe
 
 Device = Literal["cpu", "cuda"]

@@ -1,0 +1,1 @@
+"""What the kernels of a GPU allocate and keep where the meta device would run something else."""

@@ -1,0 +1,231 @@
+"""One step of the whole model, traced through a few of its layers where they repeat."""
+
+from __future__ import annotations
+
+import gc
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from threading import RLock
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from lora_explorer.adapters import inject_adapter, plan_adapter
+from lora_explorer.base_models.skeleton import Skeleton
+from lora_explorer.errors import ExplorerError, MemoryUnknown
+from lora_explorer.memory.plan.optimizers import OptimizerTrace, TrainedTensor, trace_optimizer, trained_tensors
+from lora_explorer.memory.plan.parallel import Parallelism, Share, share_of
+from lora_explorer.memory.plan.step import Loading, Step
+from lora_explorer.memory.replay.loading import load
+from lora_explorer.memory.replay.timeline import with_steps
+from lora_explorer.memory.tracing.events import Part, Timeline, Whole
+from lora_explorer.memory.tracing.layers import Stack, layer_kinds, shallow_stack, whole_stack
+from lora_explorer.memory.tracing.one_pass import trace_step
+from lora_explorer.memory.tracing.prepared_model import Adapter, base_of, layer_of, prepare, residents
+from lora_explorer.memory.tracing.unrolling import CannotUnroll, unroll, unroll_part, unroll_residents
+from lora_explorer.memory.watching.trace import Resident, Trace
+from lora_explorer.settings import Recipe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# What running a model's own code without values can raise, seen over all causal language models of transformers.
+TRACE_FAILURES = (
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NotImplementedError, RuntimeError,
+    TypeError, ValueError,
+)  # fmt: skip
+
+_tracing = RLock()
+
+
+@dataclass(frozen=True)
+class RecipeAdapter:
+    """The adapter of a recipe, injected by PEFT."""
+
+    recipe: Recipe
+
+    @property
+    def rank(self) -> int | None:
+        """Of every module without a rank of its own."""
+        return self.recipe.lora_r
+
+    @property
+    def scales_by_one(self) -> bool:
+        """Whether some B·A may be left as it is because alpha and rank cancel out, which saves PEFT a product."""
+        power = 2 if self.recipe.peft_use_rslora else 1
+        alphas = [self.recipe.lora_alpha or 0, *dict(self.recipe.lora_alpha_pattern).values()]
+        return any(alpha**power == self.rank for alpha in alphas)
+
+    @property
+    def kin(self) -> Recipe:
+        """The recipe without rank, batch and length."""
+        return self.recipe.model_copy(update={"lora_r": None, "micro_batch_size": 1, "sequence_len": 1})
+
+    def with_rank(self, rank: int) -> RecipeAdapter:
+        """The same with another rank."""
+        return RecipeAdapter(self.recipe.model_copy(update={"lora_r": rank}))
+
+    def inject(self, model: PreTrainedModel) -> nn.Module:
+        adapted: nn.Module = inject_adapter(self.recipe, model)
+        return adapted
+
+    def layer_kinds(self, skeleton: Skeleton) -> Sequence[Hashable]:
+        kinds: list[set[Hashable]] = [set() for _ in range(skeleton.num_layers)]
+        for module in plan_adapter(self.recipe, skeleton).modules:
+            if module.layer is not None:
+                kinds[module.layer].add((module.path.partition(f".{module.layer}.")[2], module.r, module.via))
+        return [frozenset(kind) for kind in kinds]
+
+
+@dataclass(frozen=True)
+class TracedRun:
+    """A traced step, of the kept layers of its stack, and what it means for the whole model.
+
+    kept_residents, kept_trained: what the kept layers and everything outside them hold and train; a trained tensor
+    comes with its layer. kept_trace: their step. loaded_like: a run whose loading differs in sizes only, and these.
+    """
+
+    stack: Stack
+    kept_residents: tuple[Resident, ...]
+    kept_trained: tuple[tuple[int | None, TrainedTensor], ...]
+    kept_trace: Trace
+    loading: Loading
+    loaded_like: tuple[TracedRun, Whole] | None = field(default=None, repr=False)
+    _loadings: dict[int, Part] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def residents(self) -> tuple[Resident, ...]:
+        """What the whole model holds."""
+        return tuple(unroll_residents(self.kept_residents, self.stack))
+
+    @cached_property
+    def trained(self) -> tuple[TrainedTensor, ...]:
+        """What is trained of the whole model."""
+        by_layer: dict[int | None, list[TrainedTensor]] = defaultdict(list)
+        for layer, tensor in self.kept_trained:
+            by_layer[layer].append(tensor)
+        return (*(tensor for like in self.stack.stands_in for tensor in by_layer[like]), *by_layer[None])
+
+    @cached_property
+    def adds_biases(self) -> bool:
+        """Whether a linear layer has a bias; a norm's is as large as its weight."""
+        sizes = {resident.path: resident.size_bytes for resident in self.kept_residents}
+        biases = (path for path in sizes if path.endswith(".bias"))
+        return any(sizes.get(f"{path[:-4]}weight", 0) > sizes[path] for path in biases)
+
+    def load(self, race: int = 0) -> Part:
+        """Loading, as race number `race` of its readers went; every race has the same storages."""
+        if self.loaded_like is not None:
+            run, sizes_bytes = self.loaded_like
+            return replace(run.load(race), sizes_bytes=sizes_bytes)
+        if race not in self._loadings:
+            timeline = Timeline()
+            load(timeline, self.residents, self.loading, race)
+            self._loadings[race] = timeline.part
+        return self._loadings[race]
+
+    @cached_property
+    def trace(self) -> Trace:
+        """The step of the whole model."""
+        return unroll(self.kept_trace, self.stack)
+
+    @cached_property
+    def part(self) -> Part:
+        """The step of the whole model in arrays."""
+        return unroll_part(self.kept_trace, self.stack)
+
+
+def trace_run(skeleton: Skeleton, step: Step, adapter: Adapter, *, full_depth: bool = False) -> TracedRun:
+    """Trace one step. Falls back to every layer where a few cannot stand for all. Raises MemoryUnknown."""
+    with _tracing, _collection_paused():
+        whole = whole_stack(skeleton.num_layers)
+        kinds = list(zip(layer_kinds(skeleton), adapter.layer_kinds(skeleton), strict=True))
+        shallow = shallow_stack(kinds)
+        # Layer inputs on their way to the host are held over the next layers: a few cannot stand for all.
+        held_over = step.offloading in ("streamed", "hidden states") and step.checkpointing is not None
+        if full_depth or shallow.is_whole or held_over:
+            return _trace(skeleton, whole, step, adapter)
+        try:
+            return _trace(skeleton, shallow, step, adapter)
+        except (CannotUnroll, MemoryUnknown):
+            return _trace(skeleton, whole, step, adapter)
+
+
+def timeline_of(run: TracedRun, step: Step, workspace_bytes: int, race: int = 0) -> Timeline:
+    """Loading and two steps of a traced run. race: of the readers that load it."""
+    if step.parallelism is not None:
+        return _timeline_of_share(run, step, step.parallelism, workspace_bytes, race)
+    timeline = Timeline()
+    timeline.extend(run.load(race))
+    if step.empties_cache:
+        timeline.empty_cache()
+    optimizer = optimizer_of(run, step)
+    return with_steps(timeline, run.part, optimizer, workspace_bytes, biased_products=run.adds_biases)
+
+
+def optimizer_of(run: TracedRun, step: Step) -> OptimizerTrace:
+    """The optimizer's steps with everything that is trained. Raises MemoryUnknown."""
+    return trace_optimizer(step.optimizer, run.trained, clips_gradients=step.clips_gradients)
+
+
+def _timeline_of_share(
+    run: TracedRun, step: Step, parallelism: Parallelism, workspace_bytes: int, race: int
+) -> Timeline:
+    share = share_of(Share(run.residents, run.trained, run.trace), parallelism)
+    timeline = Timeline()
+    load(timeline, share.residents, run.loading, race)
+    if step.empties_cache:
+        timeline.empty_cache()
+    optimizer = trace_optimizer(step.optimizer, share.trained, clips_gradients=step.clips_gradients)
+    return with_steps(timeline, share.trace, optimizer, workspace_bytes, biased_products=run.adds_biases)
+
+
+def _trace(skeleton: Skeleton, stack: Stack, step: Step, adapter: Adapter) -> TracedRun:
+    container = skeleton.layer_paths[0].rpartition(".")[0] if skeleton.layer_paths else ""
+    try:
+        model = prepare(skeleton, stack, step, adapter)
+        layers = {number: base_of(model).get_submodule(skeleton.layer_paths[number]) for number in stack.kept}
+        trace = trace_step(model, layers, step)
+    except ExplorerError:
+        raise
+    except TRACE_FAILURES as error:
+        raise MemoryUnknown(_sentence(skeleton, error), setting="base_model") from error
+    held = residents(model, container, step)
+    run = TracedRun(stack, tuple(held), tuple(_trained(model, container)), trace, step.loading)
+    # Where a few layers cannot stand for all it shows here.
+    unroll_part(trace, stack)
+    return run
+
+
+@contextmanager
+def _collection_paused() -> Iterator[None]:
+    """Otherwise a collection somewhere in the step would decide when storages in reference cycles die.
+
+    The model that was prepared is one large cycle. It is taken away at once, while it counts as new: once it counts
+    as old, collections take half a second.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.collect(0)
+        if was_on:
+            gc.enable()
+
+
+def _trained(model: nn.Module, container: str) -> Iterator[tuple[int | None, TrainedTensor]]:
+    named = [(path, parameter) for path, parameter in model.named_parameters() if parameter.requires_grad]
+    for (path, _), tensor in zip(named, trained_tensors(named), strict=True):
+        yield layer_of(path, container), tensor
+
+
+def _sentence(skeleton: Skeleton, error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return (
+        f"The memory of this {skeleton.config.model_type} model is not known: a training step with these settings "
+        f"cannot be run without values ({type(error).__name__}: {text[0] if text else 'no reason given'})."
+    )

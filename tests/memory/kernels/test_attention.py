@@ -1,0 +1,111 @@
+"""Fused attention: what is kept and what is made, whichever kernel runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from lora_explorer.memory.kernels.attention import fused_attention, varlen_attention
+from lora_explorer.memory.plan.step import Step
+from lora_explorer.memory.runs.traced_run import trace_run
+from lora_explorer.memory.watching.watch import StorageWatch
+
+from ..models import LLAMA, Lora, peak_of, skeleton_of
+
+
+def inputs(heads: int, key_heads: int, tokens: int, width: int = 64) -> tuple[Tensor, Tensor, Tensor]:
+    """query, key and value in bfloat16."""
+
+    def one(count: int) -> Tensor:
+        return torch.empty(2, count, tokens, width, dtype=torch.bfloat16, device="meta", requires_grad=True)
+
+    return one(heads), one(key_heads), one(key_heads)
+
+
+def forward_sizes(has_flash: bool, tokens: int, **options: bool) -> int:
+    query, key, value = inputs(4, 4, tokens)
+    with StorageWatch("meta") as watch:
+        output = fused_attention(has_flash, query, key, value, **options)
+    del output
+    return sum(watch.trace().sizes_bytes)
+
+
+@pytest.mark.parametrize("has_flash", [True, False])
+def test_twice_the_tokens_keep_twice_the_bytes(has_flash: bool) -> None:
+    assert forward_sizes(has_flash, 2048) == 2 * forward_sizes(has_flash, 1024)
+
+
+def test_scores_are_never_stored() -> None:
+    query, key, value = inputs(4, 4, 1024)
+    with StorageWatch("meta") as watch:
+        fused_attention(True, query, key, value).sum().backward()
+    assert max(watch.trace().sizes_bytes) < 2 * 4 * 1024 * 1024
+
+
+def test_the_log_sum_exp_is_one_float_for_each_head_and_token() -> None:
+    query, key, value = inputs(4, 4, 1024)
+    with StorageWatch("meta") as watch:
+        output = fused_attention(True, query, key, value)
+    assert watch.trace().sizes_bytes == (output.numel() * 2, 2 * 4 * 1024 * 4)
+
+
+def test_gradients_have_the_shapes_of_their_tensors_also_with_grouped_keys() -> None:
+    query, key, value = inputs(8, 2, 256)
+    fused_attention(True, query, key, value, enable_gqa=True).sum().backward()
+    assert [t.grad.shape for t in (query, key, value) if t.grad is not None] == [t.shape for t in (query, key, value)]
+
+
+def test_grouped_keys_without_a_flash_kernel_store_the_scores_in_float32() -> None:
+    query, key, value = inputs(8, 2, 1024)
+    with StorageWatch("meta") as watch:
+        output = fused_attention(False, query, key, value, is_causal=True, enable_gqa=True)
+        output.sum().backward()
+    scores = 2 * 8 * 1024 * 1024
+    assert watch.trace().sizes_bytes.count(4 * scores) >= 3
+    with StorageWatch("meta") as fused:
+        fused_attention(True, query, key, value, is_causal=True, enable_gqa=True).sum().backward()
+    assert max(fused.trace().sizes_bytes) < scores
+
+
+def test_repeated_keys_keep_the_scores_out_of_memory_on_any_card() -> None:
+    step = Step(1, 512, dtype="float16", attention="sdpa", flash_kernels=False, attention_mask=False)
+    skeleton = skeleton_of(LLAMA)
+    stored, repeated = (
+        peak_of(trace_run(skeleton, each, Lora()).trace) for each in (step, replace(step, repeats_keys=True))
+    )
+    scores = 4 * 512 * 512
+    assert stored > repeated + 4 * scores
+    with_flash = replace(step, flash_kernels=True)
+    traces = [trace_run(skeleton, each, Lora()).trace for each in (with_flash, replace(with_flash, repeats_keys=True))]
+    assert peak_of(traces[0]) < peak_of(traces[1])  # the copies
+
+
+def test_xformers_repeats_grouped_keys_where_flash_attention_reads_them_as_they_are() -> None:
+    step = Step(1, 512, attention="varlen")
+    skeleton = skeleton_of(LLAMA)
+    grouped, repeated = (
+        trace_run(skeleton, each, Lora()).trace for each in (step, replace(step, attention="repeated"))
+    )
+    all_heads = 512 * 64 * 2
+    assert repeated.sizes_bytes.count(all_heads) > grouped.sizes_bytes.count(all_heads)
+    assert peak_of(repeated) > peak_of(grouped)
+
+
+def test_a_boolean_mask_becomes_an_additive_one_that_is_kept() -> None:
+    query, key, value = inputs(4, 4, 256)
+    mask = torch.empty(2, 1, 256, 256, dtype=torch.bool, device="meta")
+    with StorageWatch("meta") as watch:
+        output = fused_attention(True, query, key, value, attn_mask=mask)
+    assert mask.numel() * 2 in watch.trace().sizes_bytes
+    del output
+
+
+def test_values_narrower_than_keys_come_out_in_their_own_width() -> None:
+    query, key, _ = inputs(4, 4, 128, width=96)
+    value = torch.empty(2, 4, 128, 64, dtype=torch.bfloat16, device="meta")
+    assert fused_attention(True, query, key, value).shape == (2, 4, 128, 64)
+    output, _ = varlen_attention(torch.nn.Identity(), query, key, value, None)
+    assert output.shape == (2, 128, 4, 64)
