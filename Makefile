@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export GRADIO_ANALYTICS_ENABLED := False
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: setup run test check chromium fast-test
+.PHONY: setup run test check chromium fast-test search
 
 setup: $(READY)
 
@@ -34,3 +34,7 @@ test: check chromium
 
 fast-test: setup
 	$(BIN)/python -m pytest -m "not browser" -x
+
+# Property tests on values that no run has seen yet.
+search: setup
+	$(BIN)/python -m pytest --hypothesis-profile=search $$(grep -rlE '^from hypothesis import given' --include='test_*.py' tests)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from functools import partial
@@ -103,10 +103,11 @@ def estimate(
     _tell(unknown_card)
     with _at_fault(as_json=as_json):
         imported = _imported(config)
-    with _at_fault(as_json=as_json, known=partial(_still_known, imported.recipe, model_config, card)):
+        gpus = questions.plan_of_gpus(n_gpus, imported)
+    share: dict[str, Any] = {"card": card, "parallel": gpus}
+    with _at_fault(as_json=as_json, known=partial(_still_known, imported.recipe, model_config, share)):
         base_model = _base_model(_checked_recipe(imported), model_config)
         _tell(_all_findings(imported, questions.plan(imported.recipe, base_model)))
-        gpus = questions.plan_of_gpus(n_gpus, imported)
         estimate = partial(questions.estimate, full_depth=full_depth, parallel=gpus)
         held_against: dict[str, Any] = {"card": card, "expandable_segments": expandable_segments}
         result = estimate(imported.recipe, base_model, **held_against)
@@ -261,8 +262,10 @@ def _base_model(recipe: Recipe, model_config: Path | None) -> BaseModel:
     return base_model_from_config(_text_of(model_config), recipe.base_model or str(model_config))
 
 
-def _still_known(recipe: Recipe, model_config: Path | None, card: Card | None, error: ExplorerError) -> records.Record:
-    """What can be said of a configuration whose memory cannot: counts, and a lower bound."""
+def _still_known(
+    recipe: Recipe, model_config: Path | None, share: Mapping[str, Any], error: ExplorerError
+) -> records.Record:
+    """What can be said of a configuration whose memory cannot: counts, and a lower bound for one GPU's share."""
     known: records.Record = {}
     try:
         base_model = _base_model(recipe, model_config)
@@ -273,16 +276,16 @@ def _still_known(recipe: Recipe, model_config: Path | None, card: Card | None, e
         plan = questions.plan(recipe, base_model)
         known |= {"trainable_params": plan.trainable_params, "all_params": plan.all_params}
         if isinstance(error, MemoryUnknown):
-            known |= _lower_bound(recipe, base_model, card, str(error))
+            known |= _lower_bound(recipe, base_model, str(error), share)
     except ExplorerError as further:
         # The first reason has been told; one that says more is worth its line.
         _tell(finding for finding in further.findings if finding not in error.findings)
     return known
 
 
-def _lower_bound(recipe: Recipe, base_model: BaseModel, card: Card | None, reason: str) -> records.Record:
+def _lower_bound(recipe: Recipe, base_model: BaseModel, reason: str, share: Mapping[str, Any]) -> records.Record:
     try:
-        return records.lower_bound_record(questions.lower_bound(recipe, base_model, reason, card))
+        return records.lower_bound_record(questions.lower_bound(recipe, base_model, reason, **share))
     except MemoryUnknown as error:
         return {"why": str(error)}
 
@@ -298,7 +301,7 @@ def _compared(config: Path, model_config: Path | None, *, full_depth: bool) -> r
         record |= records.estimate_record(result)
     except MemoryUnknown as error:
         findings += error.findings
-        record |= _lower_bound(imported.recipe, base_model, None, str(error))
+        record |= _lower_bound(imported.recipe, base_model, str(error), {})
     return record | {"findings": records.finding_records(findings)}
 
 

@@ -88,9 +88,12 @@ def measured(
         return {}, error.findings
 
 
-def lower_bound(recipe: Recipe, base_model: BaseModel, reason: str, card: Card | None) -> LowerBound:
-    """What a run that cannot be traced needs at the very least. Raises MemoryUnknown, AdapterRefused."""
+def lower_bound(recipe: Recipe, base_model: BaseModel, reason: str, **options: Any) -> LowerBound:
+    """What a run that cannot be traced needs at the very least. options: as `count_lower_bound` takes them.
+
+    Raises MemoryUnknown, AdapterRefused.
+    """
     with quiet_libraries():
         from lora_explorer.memory import count_lower_bound
 
-        return count_lower_bound(recipe, base_model, reason, card=card)
+        return count_lower_bound(recipe, base_model, reason, **options)

@@ -51,6 +51,12 @@ def _is_fsdp(keys: Mapping[Any, Any]) -> bool:
     return bool(keys.get("fsdp") or keys.get("fsdp_config"))
 
 
+def _is_second_fsdp(keys: Mapping[Any, Any]) -> bool:
+    config = keys.get("fsdp_config")
+    nested = config.get("fsdp_version") if isinstance(config, Mapping) else None
+    return _is_fsdp(keys) and 2 in (keys.get("fsdp_version"), nested)
+
+
 def _deepspeed(keys: Mapping[Any, Any]) -> str:
     """The name of DeepSpeed's file, which in Axolotl's own says the stage: deepspeed_configs/zero3_bf16.json."""
     named = keys.get("deepspeed")
@@ -68,6 +74,8 @@ def _words(n_gpus: int, keys: Mapping[Any, Any]) -> Iterator[str]:
             f"Each of the {n_gpus} GPUs holds the whole model, rows of its own, and the buckets in which gradients are "
             "exchanged, as DistributedDataParallel does."
         )
+    if _is_second_fsdp(keys):
+        yield "FSDP2 shards every parameter by itself; it is counted like FSDP1, which makes one tensor of a layer's."
     yield "What NCCL allocates for itself is not counted."
     if _deepspeed(keys):
         third = "counted as FSDP's full sharding; its own buffers are not counted"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from lora_explorer.memory.runs.size_law import NoLaw, Point, SizeLaw, size_law
@@ -42,7 +42,12 @@ def test_sums_of_two_products_are_found_and_halves_stay_exact(first: Point, at: 
         lambda p: p.rows * p.tokens // 2,
         lambda p: 4096 * (p.rank + 1) * 4,
     ]
-    assert law_of(first, *sizes).numbers_at(at).tolist() == [size(at) for size in sizes]
+    try:
+        law = law_of(first, *sizes)
+    except NoLaw:
+        # Seldom three points lie on two sums at once; that is refused, and never guessed.
+        reject()
+    assert law.numbers_at(at).tolist() == [size(at) for size in sizes]
 
 
 @pytest.mark.parametrize(
