@@ -31,10 +31,10 @@ from lora_explorer.report import (
 from lora_explorer.report.html import Html
 from lora_explorer.settings import Recipe, errors_among, find_problems
 from lora_explorer.ui.draft import Draft
+from lora_explorer.ui.interests import Interests
 from lora_explorer.ui.pick_list import pick_list
 from lora_explorer.ui.side_notes import side_notes
 from lora_explorer.ui.tracer import InProcess, Memory
-from lora_explorer.ui.turns import Turns
 
 if TYPE_CHECKING:
     from lora_explorer.adapters.result import AdapterPlan
@@ -62,7 +62,7 @@ class Answers:
     access: Access
     memory_of: Memory = field(default_factory=InProcess)
     memory_of_changes: Memory = field(default_factory=InProcess)
-    turns: Turns = field(default_factory=Turns)
+    interests: Interests = field(default_factory=Interests)
     PICK_LISTS: ClassVar = ("lora_target_modules", "lora_target_parameters", "lora_modules_to_save")
 
     def count(self, sent: Any) -> Outputs:
@@ -78,7 +78,7 @@ class Answers:
 
     def memory(self, sent: Any, request: gr.Request | None = None) -> Outputs:
         """Outputs: memory tiles, memory bar, chips of cards, the moment of the peak."""
-        self.turns.take(_visitor(request))
+        self.interests.note(_visitor(request), sent)
         draft = Draft.from_page(sent)
         try:
             question = self._read(draft)
@@ -98,12 +98,12 @@ class Answers:
         )
 
     def savings(self, sent: Any, request: gr.Request | None = None) -> Iterator[Outputs]:
-        """Output: what single changes would save, a little more of it each time, until the visitor asks anew."""
+        """Output: what single changes would save, more each time, until the visitor asks about another draft."""
         from lora_explorer.memory.savings import find_savings, largest_first
         from lora_explorer.memory.switches import switches
 
         visitor = _visitor(request)
-        turn = self.turns.take(visitor)
+        self.interests.note(visitor, sent)
         draft = Draft.from_page(sent)
         found: list[Saving | None] = []
         try:
@@ -113,7 +113,7 @@ class Answers:
             yield savings.savings_list((), tried=0, total=total)
             estimate = self.memory_of_changes.estimate
             for saving in find_savings(*asked, estimate, card=card, expandable_segments=segments):
-                if not self.turns.is_newest(visitor, turn):
+                if not self.interests.holds(visitor, sent):
                     return
                 found.append(saving)
                 yield savings.savings_list(largest_first(found), tried=len(found), total=total)

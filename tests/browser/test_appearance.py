@@ -45,6 +45,13 @@ def test_no_headline_number_is_cut_off(sized: tuple[Page, Path]) -> None:
     assert cut == []
 
 
+def test_headline_numbers_stay_in_sight_when_the_page_is_scrolled(sized: tuple[Page, Path]) -> None:
+    page, _ = sized
+    page.evaluate("scrollTo(0, 700)")
+    tops = page.evaluate("['#header', '#headline'].map((e) => document.querySelector(e).getBoundingClientRect().top)")
+    assert tops == [0, 56]
+
+
 def test_nothing_moves_when_numbers_change(page: Page) -> None:
     places = """() => [...document.querySelectorAll('.tile, [id^=panel-]')].map(e => {
       const { x, y, width, height } = e.getBoundingClientRect(); return [x, y, width, height].map(Math.round);

@@ -164,8 +164,15 @@ def test_savings_come_one_after_the_other_and_are_counted() -> None:
     assert 'data-setting="sequence_len"' in shown[-1]
 
 
-def test_savings_end_when_their_visitor_asks_anew() -> None:
+def test_savings_end_when_their_visitor_asks_about_another_draft() -> None:
     shown = ANSWERS.savings(sent(**SMALL))
     assert "0 of" in next(shown)
-    ANSWERS.memory(sent(**SMALL))
+    ANSWERS.memory(sent(**SMALL | {"micro_batch_size": 3}))
     assert list(shown) == []
+
+
+def test_a_late_memory_question_about_the_same_draft_leaves_its_savings_be() -> None:
+    shown = ANSWERS.savings(sent(**SMALL))
+    next(shown)
+    ANSWERS.memory(sent(**SMALL))
+    assert "1 of" in next(shown)
