@@ -9,6 +9,7 @@ from typing import Any
 
 from lora_explorer.errors import InvalidSettings, UnreadableYaml
 from lora_explorer.exports.axolotl_keys import find_dropped_keys
+from lora_explorer.exports.unmodelled_keys import find_unmodelled_keys
 from lora_explorer.exports.yaml_editing import Removed, edited, with_value
 from lora_explorer.exports.yaml_reading import Document, read_document
 from lora_explorer.exports.yaml_text import entries_as_text
@@ -93,7 +94,9 @@ def _imported(document: Document) -> Imported:
     problems = tuple(_block_problems(values))
     if problems:
         raise InvalidSettings(problems)
-    findings = (*find_dropped_keys(values), *_without_value(values))
+    dropped = find_dropped_keys(values)
+    read = {key: value for key, value in values.items() if key not in {finding.setting for finding in dropped}}
+    findings = (*dropped, *find_unmodelled_keys(read), *_without_value(values))
     given = {name: _read(setting, values) for name, setting in SETTINGS.items()}
     try:
         recipe = recipe_from({name: value for name, value in given.items() if value is not None})

@@ -77,14 +77,16 @@ def test_a_known_trap_is_told_with_its_reason(key: str):
 
 
 def test_keys_that_axolotl_knows_are_left_alone():
-    text = "datasets:\n  - path: x\n    type: alpaca\nwandb_project: p\nmodel_type: LlamaForCausalLM\nrl: dpo\n"
+    text = "datasets:\n  - path: x\n    type: alpaca\nwandb_project: p\nmodel_type: LlamaForCausalLM\n"
     assert import_axolotl(text).findings == ()
 
 
 def test_keys_of_a_plugin_need_the_plugin():
     text = "liger_rope: true\n"
     assert "plugins lists axolotl.integrations.liger.LigerPlugin" in warnings_of(text)["liger_rope"]
-    assert warnings_of(text + "plugins: [axolotl.integrations.liger.LigerPlugin]\n") == {}
+    assert (
+        "has no effect" not in warnings_of(text + "plugins: [axolotl.integrations.liger.LigerPlugin]\n")["liger_rope"]
+    )
 
 
 def test_unknown_keys_inside_a_block_are_told():
@@ -112,3 +114,22 @@ def test_keys_that_are_no_text_are_told():
 def test_a_file_without_data_is_told():
     (finding,) = import_axolotl("lora_r: 8\n").findings
     assert (finding.setting, finding.severity) == ("datasets", "warning")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("bfloat16: true", "write bf16: true"),
+        ("liger_rms_norm: true\nplugins: [axolotl.integrations.liger.LigerPlugin]", "transformers' own layers"),
+        ("tokens: [<new>]", "adds rows"),
+        ("rl: dpo", "another objective"),
+        ("overrides_of_model_config: {num_hidden_layers: 2}", "config.json"),
+    ],
+)
+def test_keys_that_move_figures_without_being_settings_are_named(line: str, said: str) -> None:
+    key = line.partition(":")[0]
+    assert said in warnings_of(line + "\n")[key]
+
+
+def test_such_a_key_that_is_off_is_not_named() -> None:
+    assert "torch_compile" not in warnings_of("torch_compile: false\n")

@@ -18,7 +18,7 @@ FILES = sorted((presets.folder() / "recipes").glob("*.yml"))
 def test_a_recipe_file_is_fine(file: Path):
     text = file.read_text(encoding="utf-8")
     imported = import_axolotl(text)
-    assert imported.findings == ()
+    assert {finding.severity for finding in imported.findings} <= {"note"}
     assert find_problems(imported.recipe) == ()
     assert export_axolotl(imported.recipe, text) == text
     assert import_axolotl(export_axolotl(imported.recipe)).recipe == imported.recipe

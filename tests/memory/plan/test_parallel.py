@@ -145,7 +145,15 @@ def test_held_layer_inputs_stay_with_their_gradients_until_the_backward_pass_is_
     ("keys", "sharding", "said"),
     [
         ({}, "none", "DistributedDataParallel"),
-        ({"fsdp": ["full_shard"]}, "full", "one layer at a time"),
+        ({"fsdp": ["full_shard"]}, "none", "under fsdp_config alone"),
+        ({"fsdp_config": "x"}, "none", "under fsdp_config alone"),
+        ({"fsdp_config": {"offload_params": True}}, "full", "asks for offloading"),
+        ({"fsdp_config": {"reshard_after_forward": False}}, "full", "until backward"),
+        ({"deepspeed": {"zero_optimization": {"stage": 3}}}, "full", "counted as FSDP's"),
+        ({"deepspeed": {"zero_optimization": {"stage": 1}}}, "none", "more than it needs"),
+        ({"deepspeed": "deepspeed_configs/zero3_bf16_cpuoffload_all.json"}, "full", "asks for offloading"),
+        ({"deepspeed": "zero9.json"}, "none", "cannot be read"),
+        ({"deepspeed": ["x"]}, "none", "cannot be read"),
         ({"fsdp_config": {"reshard_after_forward": True}, "fsdp_version": 2}, "full", "one layer at a time"),
         ({"deepspeed": "deepspeed_configs/zero3_bf16.json"}, "full", "counted as FSDP's"),
         ({"deepspeed": "deepspeed_configs/zero2.json"}, "none", "more than it needs"),
@@ -159,6 +167,12 @@ def test_axolotls_keys_say_how_gpus_share_and_the_words_say_what_was_assumed(
     assert plan.sharding == sharding
     assert any(said in sentence for sentence in plan.words)
     assert plan.spread(STEP).parallelism is not None
+
+
+def test_hybrid_sharding_divides_the_model_among_the_gpus_of_one_copy() -> None:
+    keys = {"fsdp_config": {"reshard_after_forward": True}, "dp_shard_size": 2, "dp_replicate_size": 2}
+    assert (plan_parallel(4, keys).n_gpus, plan_parallel(4, keys).sharding) == (2, "full")
+    assert plan_parallel(4, keys | {"dp_replicate_size": 4}).sharding == "none"
 
 
 def test_one_gpu_needs_no_words_and_runs_the_step_as_it_is() -> None:
