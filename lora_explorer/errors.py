@@ -39,3 +39,7 @@ class MemoryUnknown(ExplorerError):
 
 class MeasurementFailed(ExplorerError):
     """The step could not be run for real here, or did not come to its end; the prediction is not affected."""
+
+
+class PreviewRefused(ExplorerError):
+    """A preview cannot be started as it was asked for: data, weights, a value, or a batch that would not fit."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from lora_explorer.errors import ExplorerError
+from lora_explorer.errors import AdapterRefused, ExplorerError, MemoryUnknown, PreviewRefused
 from lora_explorer.exports.axolotl import Imported
 from lora_explorer.exports.yaml_reading import read_document
 from lora_explorer.findings import Finding
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from lora_explorer.memory.lower_bound import LowerBound
     from lora_explorer.memory.plan.parallel_plan import ParallelPlan
     from lora_explorer.memory.savings import Estimate, Saving
+    from lora_explorer.preview.prediction import Prediction
+    from lora_explorer.preview.request import PreviewRequest
+
+DOES_NOT_FIT = "Lower micro_batch_size or sequence_len, or start it with --run-anyway."
 
 
 @contextmanager
@@ -97,3 +101,19 @@ def lower_bound(recipe: Recipe, base_model: BaseModel, reason: str, **options: A
         from lora_explorer.memory import count_lower_bound
 
         return count_lower_bound(recipe, base_model, reason, **options)
+
+
+def prediction(request: PreviewRequest) -> Prediction | str:
+    """What a preview will need, or why nobody can tell. Raises PreviewRefused where it cannot run, or does not fit."""
+    with quiet_libraries():
+        from lora_explorer.preview.plan import plan_preview
+        from lora_explorer.preview.prediction import predict
+
+        plan = plan_preview(request)
+        try:
+            found = predict(plan)
+        except (MemoryUnknown, AdapterRefused) as error:
+            return str(error)
+    if not found.fits and not request.run_anyway:
+        raise PreviewRefused(f"{found.sentence()} {DOES_NOT_FIT}", setting="micro_batch_size")
+    return found

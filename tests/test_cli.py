@@ -116,8 +116,8 @@ def test_estimate_shows_tables_to_people(config: Path):
 
 def test_every_verdict_of_an_estimate_says_what_its_numbers_say(config: Path):
     for fit in answer("estimate", config)["fits"]:
-        assert fit["fits"] is (fit["headroom_bytes"] >= 0) is (fit["verdict"] != "does not fit")
-        assert (fit["failed_in"] is None) is fit["fits"]
+        assert fit["fits"] is (fit["headroom_bytes"] >= 0) is (fit["verdict"] in ("fits", "tight"))
+        assert (fit["failed_in"] is None and fit["reason"] is None) is fit["fits"]
 
 
 def test_estimate_traces_what_would_save_memory_when_asked(config: Path):

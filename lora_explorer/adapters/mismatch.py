@@ -32,7 +32,8 @@ def find_surprises(
 ) -> tuple[Finding, ...]:
     """Warnings about what was matched."""
     return (
-        *_unmatched(coverage),
+        *_unmatched(coverage, modules),
+        *_rows_of_saved_embedding(recipe, skeleton),
         *_untrained_experts(skeleton, modules),
         *_tied_twice(recipe, skeleton, modules),
         *_vision_adapted(skeleton, modules),
@@ -78,17 +79,44 @@ def _rows_of_no_embedding(recipe: Recipe, skeleton: Skeleton) -> Iterator[Findin
             )
 
 
+def _rows_of_saved_embedding(recipe: Recipe, skeleton: Skeleton) -> Iterator[Finding]:
+    """PEFT injects both, one around the other; the forward pass of the two then fails."""
+    indices = recipe.peft_trainable_token_indices
+    if not indices:
+        return
+    embedding = skeleton.model.get_input_embeddings()
+    paths = [path for path, module in skeleton.model.named_modules() if module is embedding]
+    named = indices if isinstance(indices, dict) else [path.rpartition(".")[2] for path in paths]
+    for name in sorted({*named} & {*recipe.lora_modules_to_save}):
+        yield Finding(
+            "peft_trainable_token_indices",
+            "warning",
+            f"peft_trainable_token_indices: lora_modules_to_save trains all of {name} already, and no training step "
+            "comes through both; name it in one of the two only.",
+        )
+
+
 def _unknown_init(recipe: Recipe) -> Iterator[Finding]:
     init = recipe.peft_init_lora_weights
     if isinstance(init, str) and not _INITS.fullmatch(init.lower()):
         yield _error("peft_init_lora_weights", f"peft_init_lora_weights: PEFT knows no start called {init!r}.")
 
 
-def _unmatched(coverage: Sequence[TargetCoverage]) -> Iterator[Finding]:
+def _unmatched(coverage: Sequence[TargetCoverage], modules: Sequence[ModuleCount]) -> Iterator[Finding]:
     for row in coverage:
         if row.matched == 0:
-            nearest = f" The nearest here: {', '.join(row.nearest)}." if row.nearest else ""
-            yield Finding(row.key, "warning", f"{row.key}: {row.entry} matches nothing in this model.{nearest}")
+            yield Finding(row.key, "warning", f"{row.key}: {_why_unmatched(row, modules)}")
+
+
+def _why_unmatched(row: TargetCoverage, modules: Sequence[ModuleCount]) -> str:
+    at_entry = (module for module in modules if f".{module.path}".endswith(f".{row.entry}"))
+    takers = sorted({module.via for module in at_entry} - {row.key})
+    if takers:
+        return f"{row.entry} is taken by {' and '.join(takers)}, so that nothing of it is left here."
+    if row.entry in row.nearest:
+        return f"{row.entry} matches nothing that is adapted, though this model has modules of that name."
+    nearest = f" The nearest here: {', '.join(row.nearest)}." if row.nearest else ""
+    return f"{row.entry} matches nothing in this model.{nearest}"
 
 
 def _untrained_experts(skeleton: Skeleton, modules: Sequence[ModuleCount]) -> Iterator[Finding]:

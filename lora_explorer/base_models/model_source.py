@@ -26,6 +26,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 # Looked for first: vocab_size_per_layer_input and moe_shared_expert_intermediate_size are widths.
 _WIDTH = re.compile(r"size|dim|vocab|rank")
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+_WIDTHS = ("hidden_size", "vocab_size", "n_embd", "d_model")
 _DEPTHS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer")
 _LAYER_COUNT = re.compile(r"layer|block|depth|repeat")
 _HEAD_OR_EXPERT_COUNT = re.compile(r"head|expert|group")
@@ -170,6 +171,8 @@ def _check_size(key: str, value: float) -> None:
         return
     if value < 1 and key in _DEPTHS:
         raise _refusal(f"The config.json asks for {key} = {value:,}; a model has at least one layer.")
+    if value < 1 and key in _WIDTHS:
+        raise _refusal(f"The config.json asks for {key} = {value:,}; it is at least 1 in every model.")
     limit = _most(key)
     # Token ids and context lengths build nothing, so only what sizes the model is bounded.
     if value > limit and not re.search(r"token|position|length|window|theta|_id$", key):

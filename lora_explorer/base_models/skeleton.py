@@ -152,7 +152,8 @@ def build_on_meta(config: PreTrainedConfig, dtype: torch.dtype = torch.bfloat16)
             model.tie_weights()
             return model
     except BUILD_FAILURES as error:
-        raise _refusal(f"transformers cannot build this {config.model_type} model: {_first_line(error)}") from error
+        reason = _unknown_choice(config, error) or _first_line(error)
+        raise _refusal(f"transformers cannot build this {config.model_type} model: {reason}") from error
 
 
 def with_layers(config: PreTrainedConfig, count: int) -> PreTrainedConfig:
@@ -233,6 +234,21 @@ def _module_lists(model: PreTrainedModel) -> Iterator[tuple[str, nn.ModuleList]]
     for path, module in model.named_modules():
         if isinstance(module, nn.ModuleList):
             yield path, module
+
+
+def _unknown_choice(config: PreTrainedConfig, error: BaseException) -> str | None:
+    """A sentence for a name that transformers looked up in vain, such as an activation: all it says is the name."""
+    wanted = error.args[0] if isinstance(error, KeyError) and error.args else None
+    key = next(_keys_with(wanted, config.to_dict()), None) if isinstance(wanted, str) else None
+    return key and f"it knows no {key} called {wanted!r}."
+
+
+def _keys_with(wanted: str, facts: dict[str, Any]) -> Iterator[str]:
+    for key, value in facts.items():
+        if value == wanted:
+            yield key
+        elif isinstance(value, dict):
+            yield from _keys_with(wanted, value)
 
 
 def _first_line(error: BaseException) -> str:

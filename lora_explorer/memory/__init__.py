@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Card", "CardFit", "MemoryEstimate", "cards", "count_lower_bound", "estimate_memory", "find_card"]
 
 
-def estimate_memory(
+def estimate_memory(  # noqa: PLR0913 - every one of them moves bytes
     recipe: Recipe,
     base_model: BaseModel,
     *,
@@ -27,6 +27,7 @@ def estimate_memory(
     full_depth: bool = False,
     expandable_segments: bool = True,
     parallel: ParallelPlan | None = None,
+    every_card: bool = True,
 ) -> MemoryEstimate:
     """See `lora_explorer.memory.estimate.estimate_memory`; torch is loaded at the first call."""
     from lora_explorer.memory import estimate
@@ -38,6 +39,7 @@ def estimate_memory(
         full_depth=full_depth,
         expandable_segments=expandable_segments,
         parallel=parallel,
+        every_card=every_card,
     )
 
 

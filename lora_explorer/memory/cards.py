@@ -61,7 +61,11 @@ class Card:
     @property
     def flash_attention(self) -> bool:
         """Whether FlashAttention-2 kernels run on it: compute capability 8.0 and later, and AMD's CDNA."""
-        return self.compute_capability is None or self._capability >= _FLASH_ATTENTION_SINCE
+        return self.reaches(_FLASH_ATTENTION_SINCE)
+
+    def reaches(self, capability: tuple[int, int]) -> bool:
+        """Whether its compute capability is this or later; an AMD card, which has none, is not held back by it."""
+        return self.compute_capability is None or self._capability >= capability
 
     @property
     def _capability(self) -> tuple[int, int]:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from typing import NamedTuple
 
 from lora_explorer.base_models import BaseModel
 from lora_explorer.base_models.skeleton import Skeleton, load_skeleton
+from lora_explorer.memory.card_fits import Bench, CardKind, Played, card_fits
 from lora_explorer.memory.cards import USUAL_CONTEXT_BYTES, WORKSPACE_BYTES, Card, cards
 from lora_explorer.memory.explanation import explain
 from lora_explorer.memory.kernels.fused_kernels import Kernel, kernels_refused
 from lora_explorer.memory.kernels.recurrence import recurrence_words
-from lora_explorer.memory.measured_error import spare_bytes_to_be_sure
+from lora_explorer.memory.plan.card_requirements import why_it_cannot_run
 from lora_explorer.memory.plan.optimizers import managed_bytes
 from lora_explorer.memory.plan.parallel_plan import ParallelPlan
 from lora_explorer.memory.plan.run_plan import assumptions, step_from
-from lora_explorer.memory.replay.timeline import Replay, replay_on_devices
-from lora_explorer.memory.result import CardFit, MemoryEstimate, Stretch
+from lora_explorer.memory.plan.step import Step
+from lora_explorer.memory.result import CardFit, MemoryEstimate
 from lora_explorer.memory.runs.races import typical_run
 from lora_explorer.memory.runs.run_families import run_of
 from lora_explorer.memory.runs.traced_run import RecipeAdapter, TracedRun
-from lora_explorer.memory.tracing.events import Timeline
 from lora_explorer.memory.tracing.layers import Stack
 from lora_explorer.memory.tracing.prepared_model import Adapter, Everything
 from lora_explorer.settings import Recipe
@@ -32,7 +35,7 @@ WEIGHTLESS = (
 )  # fmt: skip
 
 
-def estimate_memory(
+def estimate_memory(  # noqa: PLR0913 - every one of them moves bytes
     recipe: Recipe,
     base_model: BaseModel,
     *,
@@ -40,41 +43,43 @@ def estimate_memory(
     full_depth: bool = False,
     expandable_segments: bool = True,
     parallel: ParallelPlan | None = None,
+    every_card: bool = True,
 ) -> MemoryEstimate:
     """Trace and replay one training step of `micro_batch_size` x `sequence_len` tokens.
 
     card: the GPU whose kernels, workspaces and context count; without one an Ampere card is assumed.
     full_depth: trace every layer, not one of each kind. expandable_segments: of PYTORCH_ALLOC_CONF, which Axolotl
     turns on where the environment says nothing else (axolotl/utils/__init__.py). parallel: GPUs that share the step;
-    the figures are those of one of them.
+    the figures are those of one of them. every_card: a verdict for each card there is, not for the given one alone;
+    cards of another kind take a trace of their own.
     Raises MemoryUnknown, AdapterRefused, UnknownBaseModel.
     """
-    return _estimate(
-        _what_matters(recipe),
-        base_model,
-        card,
-        full_depth=full_depth,
-        expandable_segments=expandable_segments,
-        parallel=parallel or ParallelPlan(),
-    )
+    parallel = parallel or ParallelPlan()
+    recipe = _what_matters(recipe)
+    return _estimate(_Asked(recipe, base_model, card, full_depth, expandable_segments, parallel, every_card))
+
+
+class _Asked(NamedTuple):
+    """As `estimate_memory` takes it, without what no byte depends on."""
+
+    recipe: Recipe
+    base_model: BaseModel
+    card: Card | None
+    full_depth: bool
+    expandable_segments: bool
+    parallel: ParallelPlan
+    every_card: bool
 
 
 @lru_cache(maxsize=256)
-def _estimate(
-    recipe: Recipe,
-    base_model: BaseModel,
-    card: Card | None,
-    *,
-    full_depth: bool,
-    expandable_segments: bool,
-    parallel: ParallelPlan,
-) -> MemoryEstimate:
-    step = parallel.spread(step_from(recipe, card))
-    adapter: Adapter = RecipeAdapter(recipe) if recipe.adapter else Everything()
+def _estimate(asked: _Asked) -> MemoryEstimate:
+    recipe, base_model, card, full_depth, expandable_segments, parallel, every_card = asked
     skeleton = load_skeleton(base_model)
-    run = run_of(skeleton, step, adapter, full_depth=full_depth)
-    workspace_bytes = card.workspace_bytes if card else WORKSPACE_BYTES
-    timeline, result = typical_run(run, step, workspace_bytes, expandable_segments=expandable_segments)
+    adapter: Adapter = RecipeAdapter(recipe) if recipe.adapter else Everything()
+    trial = _Trial(recipe, skeleton, adapter, parallel, full_depth=full_depth, expandable_segments=expandable_segments)
+    step = trial.kind_of(card).step
+    run = trial.run_of(step)
+    own = trial.play(trial.kind_of(card))
     taken_for_granted = (
         *assumptions(
             recipe,
@@ -86,23 +91,68 @@ def _estimate(
         ),
         *recurrence_words(skeleton),
         _ALLOCATOR_WORDS[expandable_segments],
+        *_checkpoint_words(recipe, base_model, step),
         *parallel.words,
     )
-    return _explained(run, timeline, result, card, taken_for_granted, expandable_segments=expandable_segments)
+    of_cards = cards() if every_card else (card,) if card else ()
+    fits = card_fits(of_cards, trial.bench({trial.kind_of(card): own}))
+    context_bytes = card.context_bytes if card else USUAL_CONTEXT_BYTES
+    return _explained(own, context_bytes, fits, taken_for_granted, _method(run.stack))
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """One recipe, run by cards of several kinds."""
+
+    recipe: Recipe
+    skeleton: Skeleton
+    adapter: Adapter
+    parallel: ParallelPlan
+    full_depth: bool
+    expandable_segments: bool
+    _runs: dict[Step, TracedRun] = field(default_factory=dict)
+
+    def kind_of(self, card: Card | None) -> CardKind:
+        step = self.parallel.spread(step_from(self.recipe, card))
+        if not step.flash_kernels and not self._may_use_flash(step):
+            step = replace(step, flash_kernels=True)
+        return CardKind(step, card.workspace_bytes if card else WORKSPACE_BYTES)
+
+    def _may_use_flash(self, step: Step) -> bool:
+        """Whether kernels of compute capability 8.0 would make a difference; where not, all cards share a trace."""
+        fused = step.attention in ("sdpa", None) and step.dtype != "float32"
+        return fused or _has_experts(self.skeleton)
+
+    def run_of(self, step: Step) -> TracedRun:
+        if step not in self._runs:
+            self._runs[step] = run_of(self.skeleton, step, self.adapter, full_depth=self.full_depth)
+        return self._runs[step]
+
+    def play(self, kind: CardKind) -> Played:
+        run = self.run_of(kind.step)
+        expandable = self.expandable_segments
+        played = typical_run(run, kind.step, kind.workspace_bytes, expandable_segments=expandable)
+        return Played(*played, len(run.stack.stands_in))
+
+    def bench(self, played: Mapping[CardKind, Played]) -> Bench:
+        """played: what need not be played again."""
+        return Bench(
+            self.kind_of,
+            partial(why_it_cannot_run, self.recipe),
+            lambda kind: played.get(kind) or self.play(kind),
+            self.expandable_segments,
+        )
 
 
 def _explained(
-    run: TracedRun,
-    timeline: Timeline,
-    result: Replay,
-    card: Card | None,
+    own: Played,
+    context_bytes: int,
+    fits: tuple[CardFit, ...],
     taken_for_granted: tuple[str, ...],
-    *,
-    expandable_segments: bool,
+    method: str,
 ) -> MemoryEstimate:
-    num_layers = len(run.stack.stands_in)
-    peak, parts, largest, curve = explain(timeline, result, num_layers)
-    context = card.context_bytes if card else USUAL_CONTEXT_BYTES
+    result = own.replayed
+    peak, parts, largest, curve = explain(own.timeline, result, own.num_layers)
     return MemoryEstimate(
         allocated_after_load_bytes=result.after_load_bytes,
         peak_forward_bytes=result.peaks_bytes["forward"],
@@ -110,32 +160,26 @@ def _explained(
         peak_optimizer_bytes=result.peaks_bytes["optimizer"],
         peak_allocated_bytes=result.peak_allocated_bytes,
         peak_reserved_bytes=result.peak_reserved_bytes,
-        process_bytes=result.peak_reserved_bytes + context,
+        process_bytes=result.peak_reserved_bytes + context_bytes,
         parts=parts,
         peak=peak,
         assumptions=taken_for_granted,
-        fits=tuple(_fits(timeline, result, num_layers, expandable_segments=expandable_segments)),
-        method=_method(run.stack),
+        fits=fits,
+        method=method,
         largest=largest,
         curve=curve,
     )
 
 
-def _fits(timeline: Timeline, unhindered: Replay, num_layers: int, *, expandable_segments: bool) -> Iterator[CardFit]:
-    """Every card's verdict, the outcome of a replay with its capacity."""
-    capacities = [card.capacity_bytes for card in cards()]
-    verdicts = replay_on_devices(timeline, unhindered, capacities, expandable_segments=expandable_segments)
-    for card, full in zip(cards(), verdicts, strict=True):
-        headroom = card.capacity_bytes - unhindered.peak_reserved_bytes
-        if headroom >= 0:  # A device that is never full behaves as one without a limit.
-            sure = headroom >= spare_bytes_to_be_sure(unhindered.peak_reserved_bytes + card.context_bytes)
-            yield CardFit(card.name, card.memory_bytes, True, headroom, "fits" if sure else "tight")
-        elif full.failed is None:
-            left = card.capacity_bytes - full.peak_reserved_bytes
-            yield CardFit(card.name, card.memory_bytes, True, left, "tight", gives_cache_back=True)
-        else:
-            where = Stretch(full.failed.phase, full.failed.place, full.failed.layer, num_layers)
-            yield CardFit(card.name, card.memory_bytes, False, headroom, "does not fit", failed_in=where)
+def _checkpoint_words(recipe: Recipe, base_model: BaseModel, step: Step) -> Iterator[str]:
+    """A checkpoint that comes quantized, by its config.json or as the recipe says."""
+    named = json.loads(base_model.config_json).get("quantization_config")
+    method = named.get("quant_method") if isinstance(named, dict) else None
+    if method == "bitsandbytes" and step.quantization is not None:
+        return
+    if named or recipe.gptq or recipe.model_quantization_config:
+        kind = f" ({method})" if method else ""
+        yield f"The checkpoint's own quantization{kind} is not modelled: weights count in the training type."
 
 
 @lru_cache(maxsize=16)

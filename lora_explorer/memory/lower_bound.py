@@ -12,19 +12,19 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
-from torch import nn
 
 from lora_explorer.base_models import BaseModel
 from lora_explorer.base_models.skeleton import Skeleton, load_skeleton
 from lora_explorer.errors import ExplorerError, MemoryUnknown
 from lora_explorer.memory.cards import Card
-from lora_explorer.memory.plan.optimizers import PAGED, TrainedTensor, trace_optimizer, trained_tensors
+from lora_explorer.memory.plan.optimizers import PAGED, TrainedTensor, trace_optimizer
 from lora_explorer.memory.plan.parallel_plan import ParallelPlan
 from lora_explorer.memory.plan.run_plan import step_from, training_dtype
 from lora_explorer.memory.plan.step import Quantization, Step
-from lora_explorer.memory.runs.traced_run import TRACE_FAILURES, RecipeAdapter
-from lora_explorer.memory.tracing.layers import Stack, layer_kinds, shallow_stack
-from lora_explorer.memory.tracing.prepared_model import Adapter, Everything, layer_of, prepare, residents
+from lora_explorer.memory.runs.traced_run import TRACE_FAILURES, RecipeAdapter, stack_of
+from lora_explorer.memory.tracing.layers import Stack, container_path
+from lora_explorer.memory.tracing.prepared_model import Adapter, Everything, prepare, residents, trained
+from lora_explorer.memory.tracing.unrolling import unroll_residents
 from lora_explorer.settings import Recipe
 
 Moment = Literal["loss", "optimizer step"]
@@ -53,13 +53,6 @@ class LowerBound:
         """Whether a card is too small even for this. False does not mean that the run fits."""
         return self.at_least_bytes > card.capacity_bytes
 
-    def sentence(self) -> str:
-        """The bound in words that cannot be taken for an estimate."""
-        return (
-            f"At least {self.at_least_bytes / 1e9:.2f} GB, a computed lower bound and not an estimate: "
-            "activations beyond what is listed, temporaries, fragments and the CUDA context come on top."
-        )
-
 
 def count_lower_bound(
     recipe: Recipe,
@@ -76,14 +69,15 @@ def count_lower_bound(
     step = _countable_step(recipe, card)
     skeleton = load_skeleton(base_model)
     adapter: Adapter = RecipeAdapter(recipe) if recipe.adapter else Everything()
-    held, trained = _held(skeleton, step, adapter, reason)
+    stack, injected = stack_of(skeleton, adapter)
+    held, trained_tensors = _held(skeleton, stack, step, injected, reason)
     left_out: list[str] = []
-    held["optimizer states"] = _state_bytes(step, tuple(trained), left_out)
-    gradients = sum(_size_bytes(tensor) for tensor in trained)
+    held["optimizer states"] = _state_bytes(step, tuple(trained_tensors), left_out)
+    gradients = sum(_size_bytes(tensor) for tensor in trained_tensors)
     if parallel is not None and parallel.n_gpus > 1:
         held, gradients = _share_of(held, gradients, parallel)
         left_out.append("What several GPUs can share is counted as shared equally, and nothing of their exchange.")
-    at_loss = Counter({**held, **dict(_activations(recipe, step, skeleton))})
+    at_loss = Counter({**held, **dict(_activations(recipe, step, skeleton, len(stack.stands_in)))})
     at_update = Counter({**held, "gradients": gradients})
     if step.accumulates:
         at_loss["gradients"] = gradients
@@ -105,7 +99,7 @@ def _countable_step(recipe: Recipe, card: Card | None) -> Step:
     try:
         step = step_from(recipe, card)
     except MemoryUnknown:
-        dtype = training_dtype(recipe, card)
+        dtype = training_dtype(recipe)
         step = Step(
             recipe.micro_batch_size,
             recipe.sequence_len,
@@ -124,30 +118,22 @@ def _is_quantized(recipe: Recipe) -> bool:
     return recipe.load_in_4bit or recipe.load_in_8bit
 
 
-def _held(skeleton: Skeleton, step: Step, adapter: Adapter, reason: str) -> tuple[Counter[str], list[TrainedTensor]]:
+def _held(
+    skeleton: Skeleton, stack: Stack, step: Step, adapter: Adapter, reason: str
+) -> tuple[Counter[str], list[TrainedTensor]]:
     """What the prepared model holds, by category in bytes, and its trained tensors."""
-    kinds = list(zip(layer_kinds(skeleton), adapter.layer_kinds(skeleton), strict=True))
-    stack = shallow_stack(kinds)
-    container = skeleton.layer_paths[0].rpartition(".")[0]
+    container = container_path(skeleton)
     try:
         model = prepare(skeleton, stack, step, adapter)
     except ExplorerError:
         raise
     except TRACE_FAILURES as error:
         raise MemoryUnknown(reason, setting="base_model") from error
-    copies = Counter(stack.stands_in)
     held: Counter[str] = Counter()
-    for resident in residents(model, container, step):
-        held[resident.category] += resident.size_bytes * (1 if resident.layer is None else copies[resident.layer])
-    return held, list(_trained(model, container, stack))
-
-
-def _trained(model: nn.Module, container: str, stack: Stack) -> Iterator[TrainedTensor]:
-    copies = Counter(stack.stands_in)
-    named = [(path, parameter) for path, parameter in model.named_parameters() if parameter.requires_grad]
-    for (path, _), tensor in zip(named, trained_tensors(named), strict=True):
-        layer = layer_of(path, container)
-        yield from [tensor] * (1 if layer is None else copies[layer])
+    for resident in unroll_residents(residents(model, container, step), stack):
+        held[resident.category] += resident.size_bytes
+    copies: Counter[int | None] = Counter([None, *stack.stands_in])
+    return held, [tensor for layer, tensor in trained(model, container) for _ in range(copies[layer])]
 
 
 def _size_bytes(tensor: TrainedTensor) -> int:
@@ -167,14 +153,14 @@ def _state_bytes(step: Step, trained: tuple[TrainedTensor, ...], left_out: list[
     return sum(size for size, category in states if category == "optimizer states")
 
 
-def _activations(recipe: Recipe, step: Step, skeleton: Skeleton) -> Iterator[tuple[str, int]]:
+def _activations(recipe: Recipe, step: Step, skeleton: Skeleton, layers: int) -> Iterator[tuple[str, int]]:
     """What the forward pass keeps whatever the code: the input of every layer that passes a gradient on, the logits."""
     text: Any = skeleton.config.get_text_config()
     itemsize = getattr(torch, step.dtype).itemsize
     passes_gradients = step.inputs_require_grads or not recipe.adapter
     width = getattr(text, "hidden_size", None)
     if passes_gradients and not _offloads(recipe) and isinstance(width, int):
-        yield "saved activations", step.tokens * width * skeleton.num_layers * itemsize
+        yield "saved activations", step.tokens * width * layers * itemsize
     vocabulary = getattr(text, "vocab_size", None)
     if step.loss == "plain" and isinstance(vocabulary, int):
         # The logits and, beside them, their log-probabilities, which cross entropy keeps for its backward pass.

@@ -11,16 +11,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class MeasuredError:
-    """Of one quantity, over runs: mean and worst distance, and the most that a prediction was too low."""
+    """Of one quantity, over runs: mean and worst distance, and the most that a prediction was too low.
 
+    gpus: the cards that the runs were measured on, by their names in presets/gpus.yml.
+    """
+
+    gpus: tuple[str, ...]
     runs: int
     mean_percent: float
     worst_percent: float
     worst_under_percent: float
 
 
-ALLOCATED = MeasuredError(runs=53, mean_percent=0.1, worst_percent=0.5, worst_under_percent=0.5)
-PROCESS = MeasuredError(runs=49, mean_percent=0.5, worst_percent=2.8, worst_under_percent=2.3)
+ALLOCATED = MeasuredError(
+    gpus=("T4", "A100 80GB SXM"), runs=57, mean_percent=0.1, worst_percent=0.5, worst_under_percent=0.5
+)
+PROCESS = MeasuredError(gpus=("T4",), runs=49, mean_percent=0.5, worst_percent=2.8, worst_under_percent=2.3)
 
 
 def spare_bytes_to_be_sure(process_bytes: int) -> int:

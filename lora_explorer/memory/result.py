@@ -31,7 +31,7 @@ FRAGMENTATION = "fragmentation"
 CONTEXT = "CUDA context"
 
 Recomputation = Literal["none", "under way", "made"]
-Verdict = Literal["fits", "tight", "does not fit"]
+Verdict = Literal["fits", "tight", "does not fit", "does not run"]
 
 
 def in_parts(by_category: Iterable[tuple[str, int]]) -> tuple[tuple[Part, int], ...]:
@@ -71,12 +71,15 @@ class Moment(Stretch):
 
 @dataclass(frozen=True)
 class CardFit:
-    """What became of the run when it was replayed with this card's capacity.
+    """What became of the run, as this card runs it, when it was replayed with this card's capacity.
 
-    headroom_bytes: what the allocator could still take at its peak; negative where the card is too small, by what it
-    would take on a card that is never full. gives_cache_back: the run goes through only because cached segments are
-    given back when the card is full. verdict: "tight" for these, and where less is to spare than predictions have been
-    too low by. failed_in: where in the run the card was full for good.
+    headroom_bytes: what the allocator could still take at its peak; none where the run goes through only because cached
+    segments are given back when the card is full (gives_cache_back); negative where the card is too small, by what it
+    lacks to the least capacity that the run goes through with. So of two cards of one kind the larger never has less.
+    verdict: "tight" for those that give back, and where less is to spare than predictions have been too low by; "does
+    not run" where kernels that the recipe asks for do not exist for the card: reason says which. failed_in: where in
+    the run the card was full for good. process_bytes: at the peak, on this card, or without a limit where it is too
+    small; None where the run does not run.
     """
 
     gpu: str
@@ -86,6 +89,8 @@ class CardFit:
     verdict: Verdict
     gives_cache_back: bool = False
     failed_in: Stretch | None = None
+    process_bytes: int | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)

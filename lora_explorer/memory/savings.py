@@ -26,13 +26,18 @@ class Estimate(Protocol):
 
 @dataclass(frozen=True)
 class Saving:
-    """What a switch brings the run down to. changes: all settings that change. saved_bytes: of the process."""
+    """What a switch brings the run down to. changes: all settings that change. saved_bytes: of the process.
+
+    makes_fit: the run does not fit on the chosen card, or does not run there, and does both after this change; then it
+    may save nothing of the peak on a card without a limit.
+    """
 
     setting: str
     value: Any
     changes: Mapping[str, Any]
     peak_reserved_bytes: int
     saved_bytes: int
+    makes_fit: bool = False
 
 
 def find_savings(
@@ -57,16 +62,19 @@ def find_savings(
         except ExplorerError:
             # What cannot be had is no way to save.
             after = before
-        yield _saving(switch, before, after)
+        yield _saving(switch, before, after, makes_fit=_fits(after, card) and not _fits(before, card))
 
 
 def largest_first(savings: Iterable[Saving | None]) -> tuple[Saving, ...]:
-    """The savings among the entries, the largest first; of values of one setting that save the same, the first."""
+    """The savings among the entries: those that make the run fit, then the others, each the largest first.
+
+    Of values of one setting that save the same, the first.
+    """
     found: dict[tuple[str, int], Saving] = {}
     for saving in savings:
         if saving is not None:
             found.setdefault((saving.setting, saving.saved_bytes), saving)
-    return tuple(sorted(found.values(), key=lambda saving: -saving.saved_bytes))
+    return tuple(sorted(found.values(), key=lambda saving: (not saving.makes_fit, -saving.saved_bytes)))
 
 
 def _changed(recipe: Recipe, switch: Switch) -> Recipe | None:
@@ -74,8 +82,13 @@ def _changed(recipe: Recipe, switch: Switch) -> Recipe | None:
     return None if errors_among(find_problems(changed)) else changed
 
 
-def _saving(switch: Switch, before: MemoryEstimate, after: MemoryEstimate) -> Saving | None:
+def _fits(estimate: MemoryEstimate, card: Card | None) -> bool:
+    """Whether the chosen card holds the run."""
+    return card is not None and any(fit.fits for fit in estimate.fits if fit.gpu == card.name)
+
+
+def _saving(switch: Switch, before: MemoryEstimate, after: MemoryEstimate, *, makes_fit: bool) -> Saving | None:
     saved_bytes = before.process_bytes - after.process_bytes
-    if saved_bytes <= 0:
+    if saved_bytes <= 0 and not makes_fit:
         return None
-    return Saving(switch.setting, switch.value, switch.changes, after.peak_reserved_bytes, saved_bytes)
+    return Saving(switch.setting, switch.value, switch.changes, after.peak_reserved_bytes, saved_bytes, makes_fit)

@@ -37,7 +37,7 @@ def memory_tiles(
     """Peak memory, and whether the card holds it. unknown: why there is no estimate; bound: what is known then."""
     if estimate is None:
         return join(*_tiles_without(card, unknown, bound))
-    peak_bytes = estimate.process_bytes
+    peak_bytes = verdicts.process_bytes(estimate, verdicts.fit_of(estimate, card))
     peak = join(_value("peak-memory", words.gib(peak_bytes), peak_bytes), tag("span", " GiB", class_="unit"))
     return join(_tile("Peak memory", peak, moments.stretch_in_short(estimate.peak)), _fits_tile(estimate, card))
 
@@ -56,7 +56,7 @@ def _tiles_without(card: Card, unknown: str, bound: LowerBound | None) -> tuple[
 
 
 def _fits_tile(estimate: MemoryEstimate, card: Card) -> Html:
-    room = next(fit for fit in estimate.fits if fit.gpu == card.name)
+    room = verdicts.fit_of(estimate, card)
     verdict = tag(
         "span",
         room.verdict,
@@ -65,8 +65,7 @@ def _fits_tile(estimate: MemoryEstimate, card: Card) -> Html:
         data_verdict=room.verdict,
         class_=verdicts.kind(room),
     )
-    spare = words.gib(abs(room.headroom_bytes))
-    return _tile(card.name, verdict, f"{spare} GiB {'to spare' if room.fits else 'short'}")
+    return _tile(card.name, verdict, verdicts.headroom_in_words(room))
 
 
 def _tile(title: str, number: object, below: object) -> Html:

@@ -39,3 +39,8 @@ def sentence_of(bound: LowerBound) -> str:
 def no_curve() -> Html:
     """In place of the way to the peak."""
     return tag("p", "Not known: this step could not be traced.", class_="quiet-line")
+
+
+def no_verdicts(reason: str) -> Html:
+    """In place of the cards."""
+    return tag("p", f"No verdicts: {reason[:1].lower()}{reason[1:]}", class_="quiet-line")

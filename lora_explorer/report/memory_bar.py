@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from lora_explorer.memory.result import PARTS
+from lora_explorer.memory.result import FRAGMENTATION, PARTS
 from lora_explorer.report import verdicts, words
 from lora_explorer.report.html import Html, join, tag
 
@@ -20,15 +20,15 @@ _ROOM_FOR_LABEL_PERCENT = 45
 
 def memory_bar(estimate: MemoryEstimate, card: Card) -> Html:
     """The parts of the peak in order, each as wide as its share, and the card's usable line."""
-    room = next(fit for fit in estimate.fits if fit.gpu == card.name)
-    parts = _parts(estimate)
+    room = verdicts.fit_of(estimate, card)
+    parts = _parts(estimate, room)
     full_bytes = max(room.capacity_bytes, sum(parts.values()))
     pieces = (_piece(name, size, full_bytes) for name, size in parts.items() if size)
     line = tag("span", class_="memory-line", style=f"left:{100 * room.capacity_bytes / full_bytes:.2f}%")
     bar = tag("div", *pieces, line, class_="memory-bar", role="img", aria_label=_described(parts))
     axis = _axis(full_bytes, room.capacity_bytes)
     legend = tag("ul", *(_entry(*part) for part in parts.items()), class_="memory-legend")
-    return join(bar, axis, legend, verdicts.verdict_line(room), _small_print(estimate))
+    return join(bar, axis, legend, verdicts.verdict_line(room), _small_print(estimate, card))
 
 
 def card_chips(estimate: MemoryEstimate) -> Html:
@@ -45,12 +45,15 @@ def _chips(fits: Iterable[CardFit]) -> Html:
     return tag("ul", *(_chip(fit) for fit in fits), class_="chips")
 
 
-def _parts(estimate: MemoryEstimate) -> dict[str, int]:
-    """The allocated parts, then what the allocator and CUDA hold beside them.
+def _parts(estimate: MemoryEstimate, room: CardFit) -> dict[str, int]:
+    """The allocated parts, then what the allocator and CUDA hold beside them on this card.
 
     A part that is empty now stays in its place, so that nothing moves while a slider does.
     """
-    return {**dict.fromkeys(PARTS, 0), **dict(estimate.parts), **estimate.beyond_peak}
+    beyond = dict(estimate.beyond_peak)
+    given_back = estimate.process_bytes - verdicts.process_bytes(estimate, room)
+    beyond[FRAGMENTATION] = max(beyond[FRAGMENTATION] - given_back, 0)
+    return {**dict.fromkeys(PARTS, 0), **dict(estimate.parts), **beyond}
 
 
 def _piece(name: str, size: int, full_bytes: int) -> Html:
@@ -87,17 +90,22 @@ def _described(parts: dict[str, int]) -> str:
     return ", ".join(f"{name} {words.gib(size, 2)} GiB" for name, size in parts.items() if size)
 
 
-def _small_print(estimate: MemoryEstimate) -> Html:
+def _small_print(estimate: MemoryEstimate, card: Card) -> Html:
     """How good the figure is, and what it rests on."""
     sentences = (tag("li", sentence) for sentence in (estimate.method, *estimate.assumptions) if sentence)
     return join(
-        tag("p", verdicts.accuracy_sentence(), class_="quiet-line", id="memory-accuracy"),
+        tag("p", verdicts.accuracy_sentence(card.name), class_="quiet-line", id="memory-accuracy"),
         tag("details", tag("summary", "What this assumes"), tag("ul", *sentences), class_="assumptions"),
     )
 
 
 def _chip(fit: CardFit) -> Html:
-    short = f" · −{words.gib(-fit.headroom_bytes)}" if fit.headroom_bytes < 0 else ""
-    text = f"{fit.gpu} · tight" if fit.verdict == "tight" else f"{fit.gpu}{short}"
+    text = f"{fit.gpu}{_in_short(fit)}"
     mark = tag("span", verdicts.mark(fit), aria_hidden="true", class_="mark")
     return tag("li", mark, text, class_=f"chip {verdicts.kind(fit)}", title=verdicts.sentence_of(fit))
+
+
+def _in_short(fit: CardFit) -> str:
+    if fit.verdict in ("tight", "does not run"):
+        return f" · {fit.verdict}"
+    return "" if fit.fits else f" · −{words.gib(-fit.headroom_bytes)}"

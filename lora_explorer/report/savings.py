@@ -38,14 +38,20 @@ def change_in_words(saving: Saving) -> str:
 
 
 def _row(saving: Saving, most: int) -> Html:
-    share = 100 * saving.saved_bytes / most
+    share = 100 * max(saving.saved_bytes, 0) / max(most, 1)
     others = [name for name in saving.changes if name != saving.setting]
     title = change_in_words(saving)
     also = f" with {', '.join(_key(name) for name in others)}" if others else None
     name = tag("span", tag("code", f"{_key(saving.setting)}: {_yaml(saving.value)}"), also, class_="saving-change")
     bar = tag("span", tag("span", style=f"width:{share:.1f}%"), class_="bar", aria_hidden="true")
-    size = tag("b", f"−{words.file_size(saving.saved_bytes)}", data_value=saving.saved_bytes)
-    return tag("li", name, bar, size, title=title, data_setting=saving.setting)
+    size = tag("b", _size(saving), data_value=saving.saved_bytes)
+    fits = tag("span", "makes it fit", class_="saving-fits") if saving.makes_fit else None
+    return tag("li", name, bar, size, fits, title=title, data_setting=saving.setting)
+
+
+def _size(saving: Saving) -> str:
+    sign = "−" if saving.saved_bytes >= 0 else "+"
+    return f"{sign}{words.file_size(abs(saving.saved_bytes))}"
 
 
 def _key(name: str) -> str:

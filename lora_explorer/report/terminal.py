@@ -69,15 +69,26 @@ def show_estimate(record: Record, savings: Iterable[Saving] | None = None) -> No
     peaks = [(label, _gib(record[name])) for name, label in names.items()]
     parts = [(name, _gib(size)) for name, size in (record["parts"] | record["beyond_peak"]).items()]
     cards = [
-        (fit["gpu"], _gib(fit["capacity_bytes"]), fit["verdict"], _gib(fit["headroom_bytes"]), fit["failed_in"] or "")
+        (fit["gpu"], _gib(fit["capacity_bytes"]), fit["verdict"], _headroom(fit), fit["failed_in"] or "")
         for fit in record["fits"]
     ]
     _show(_table("", ("", ""), peaks), Text(f"Peak: {record['peak']['words']}."))
     _show(_table("At the peak", ("Part", "Bytes"), parts))
     _show(_table("Does it fit?", ("Card", "Memory", "Verdict", "Headroom", "Runs out in"), cards))
+    _show(*(Text(reason) for reason in dict.fromkeys(fit["reason"] for fit in record["fits"]) if reason))
     if savings is not None:
         _show(_savings_table(savings))
-    _show(*(Text(sentence) for sentence in (record["method"], *record["assumptions"], accuracy_sentence())))
+    _show(*(Text(sentence) for sentence in (record["method"], *record["assumptions"], _accuracy(record))))
+
+
+def _headroom(fit: Record) -> str:
+    return "" if fit["verdict"] == "does not run" else _gib(fit["headroom_bytes"])
+
+
+def _accuracy(record: Record) -> str:
+    """About the one card that was asked for, if it was one."""
+    gpus = [fit["gpu"] for fit in record["fits"]]
+    return accuracy_sentence(gpus[0] if len(gpus) == 1 else None)
 
 
 def show_measurement(record: Record) -> None:
@@ -117,8 +128,16 @@ def show_still_known(record: Record) -> None:
 
 
 def _savings_table(savings: Iterable[Saving]) -> Table:
-    rows = [(change_in_words(saving), _gib(saving.saved_bytes), _gib(saving.peak_reserved_bytes)) for saving in savings]
-    return _table("What would save memory?", ("Change", "Saves", "Peak reserved then"), rows)
+    rows = [
+        (
+            change_in_words(saving),
+            _gib(saving.saved_bytes),
+            _gib(saving.peak_reserved_bytes),
+            "fits then" if saving.makes_fit else "",
+        )
+        for saving in savings
+    ]
+    return _table("What would save memory?", ("Change", "Saves", "Peak reserved then", ""), rows)
 
 
 def show_comparison(rows: Iterable[Record]) -> None:

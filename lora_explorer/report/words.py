@@ -45,6 +45,26 @@ def scale(value: float) -> str:
     return f"{value:.4g}"
 
 
+def short_number(value: float) -> str:
+    """2.31, or 2e-05: three digits that count."""
+    return f"{value:.3g}"
+
+
+def power(value: float) -> str:
+    """2e-4, or 0: for numbers far below one."""
+    digits, _, exponent = f"{value:.2e}".partition("e")
+    return f"{float(digits):g}e{int(exponent)}" if value else "0"
+
+
+def duration(seconds: float) -> str:
+    """8 s, 2 min 5 s, 1 h 10 min: the two largest units."""
+    whole = max(round(seconds), 0)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
+
+
 def counted(count: int, noun: str) -> str:
     """1 module, 224 modules."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

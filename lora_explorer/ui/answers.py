@@ -77,7 +77,7 @@ class Answers:
         return headline.count_tiles(plan), side_notes(findings, question.recipe, facts)
 
     def memory(self, sent: Any, request: gr.Request | None = None) -> Outputs:
-        """Outputs: memory tiles, memory bar, chips of cards, the moment of the peak."""
+        """Outputs: memory tiles, memory bar, the moment of the peak."""
         self.interests.note(_visitor(request), sent)
         draft = Draft.from_page(sent)
         try:
@@ -87,15 +87,24 @@ class Answers:
         except MemoryUnknown as error:
             bound = self._lower_bound(question, card, str(error))
             tiles = headline.memory_tiles(None, card, str(error), bound)
-            return tiles, lower_bound.lower_bound(bound, str(error)), Html(""), lower_bound.no_curve()
+            return tiles, lower_bound.lower_bound(bound, str(error)), lower_bound.no_curve()
         except ExplorerError:
-            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+            return gr.skip(), gr.skip(), gr.skip()
         return (
             headline.memory_tiles(estimate, card),
             memory_bar.memory_bar(estimate, card),
-            memory_bar.card_chips(estimate),
             step_curve.peak_explained(estimate),
         )
+
+    def cards(self, sent: Any) -> Outputs:
+        """Output: chips of all cards. Those of another kind than the chosen one take traces of their own."""
+        draft = Draft.from_page(sent)
+        try:
+            return memory_bar.card_chips(self._estimate(self._read(draft), draft, every_card=True))
+        except MemoryUnknown as error:
+            return lower_bound.no_verdicts(str(error))
+        except ExplorerError:
+            return gr.skip()
 
     def savings(self, sent: Any, request: gr.Request | None = None) -> Iterator[Outputs]:
         """Output: what single changes would save, more each time, until the visitor asks about another draft."""
@@ -142,12 +151,13 @@ class Answers:
             return gr.skip(), notes.findings_list(error.findings)
         return export_axolotl(recipe, draft.text), notes.findings_list(what_to_say(draft, recipe))
 
-    def _estimate(self, question: Question, draft: Draft) -> MemoryEstimate:
+    def _estimate(self, question: Question, draft: Draft, *, every_card: bool = False) -> MemoryEstimate:
         return self.memory_of.estimate(
             question.recipe,
             question.base_model,
             card=draft.held_against(),
             expandable_segments=draft.expandable_segments,
+            every_card=every_card,
         )
 
     def _lower_bound(self, question: Question, card: Card, reason: str) -> LowerBound | None:

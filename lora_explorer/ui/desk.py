@@ -14,6 +14,8 @@ import gradio as gr
 
 TOUCHED = "setting-touched"
 """The DOM event by which a widget tells: detail {name, value}."""
+WEIGHED = "memory-known"
+"""The DOM event by which the page tells that an answer about memory has come."""
 ASK_JS = '() => { document.dispatchEvent(new CustomEvent("draft-opened")); }'
 """Has the desk ask about the draft as it is, once the page is there."""
 
@@ -22,12 +24,19 @@ _BESIDE = ("card", "expandable_segments")
 # While a slider moves the slower answers keep a distance, so that they do not slow the count. Once the slider rests
 # they come at once.
 _ON_LOAD = f"""
-const later = (event, wait_ms, distance_ms) => {{
+const later = (act, wait_ms, distance_ms) => {{
   let waiting, last = -Infinity;
-  const go = () => {{ waiting = undefined; last = performance.now(); trigger(event); }};
+  const go = () => {{ waiting = undefined; last = performance.now(); act(); }};
   return () => waiting ??= setTimeout(go, Math.max(wait_ms, last + distance_ms - performance.now()));
 }};
-const write = later("write", 60, 60), draw = later("draw", 80, 400), weigh = later("weigh", 120, 600);
+// Until memory is known for what the page shows, the older figures are marked. An answer on its way is followed by one
+// more where something was asked in the meantime.
+let weighing = false, again = false;
+const mark = () => document.body.classList.toggle("weighing", weighing);
+const weighNow = () => {{ again = weighing; weighing = true; mark(); trigger("weigh"); }};
+document.addEventListener("{WEIGHED}", () => {{ weighing = again; again = false; mark(); }});
+const write = later(() => trigger("write"), 60, 60), draw = later(() => trigger("draw"), 80, 400);
+const weigh = later(weighNow, 120, 600), sort = later(() => trigger("sort"), 400, 1200);
 // What takes seconds waits until nothing has changed for a while.
 let resting;
 const rest = () => {{
@@ -35,12 +44,13 @@ const rest = () => {{
   clearTimeout(resting);
   resting = setTimeout(() => trigger("save"), 1200);
 }};
-const ask = () => {{ trigger("count"); draw(); weigh(); rest(); }};
+const ask = () => {{ trigger("count"); draw(); weigh(); sort(); rest(); }};
 document.addEventListener("{TOUCHED}", ({{ detail: {{ name, value }} }}) => {{
   const draft = props.value;
   if ({json.dumps(_BESIDE)}.includes(name)) {{
     props.value = {{ ...draft, [name]: value }};
-    trigger("weigh");
+    weighNow();
+    sort();
     rest();
   }} else {{
     props.value = {{ ...draft, touched: {{ ...draft.touched, [name]: value }} }};
@@ -54,27 +64,27 @@ watch("value", ask);
 
 
 def build_desk(draft: dict[str, Any]) -> gr.HTML:
-    """Its value is the draft as `Draft.for_page` gives it. Events: `count`, `write`, `draw`, `weigh`, `save`.
+    """Its value is the draft as `Draft.for_page` gives it. Events: `count`, `write`, `draw`, `weigh`, `sort`, `save`.
 
     They come in this order, the last one when the draft has rested.
     """
     return gr.HTML(draft, html_template="", js_on_load=_ON_LOAD, apply_default_css=False, elem_id="desk")
 
 
-def tell(name: str, widget: Any) -> None:
+def tell(name: str, widget: Any, by: str = TOUCHED) -> None:
     """Have a widget tell the desk when its visitor changes it. Nothing goes to the server for that.
 
-    name: of its setting, or what the draft calls it that is chosen beside them.
+    name: of its setting, or what the draft calls it that is chosen beside them. by: the DOM event, of another desk.
     """
     # A list of choices is silent about an entry that was typed, and a text field about one that was pasted or deleted,
     # except in their change event; that one also fires when a file is opened, where it says nothing new: what a widget
     # shows for a file counts as untouched.
     silent = isinstance(widget, gr.Textbox) or (isinstance(widget, gr.Dropdown) and widget.multiselect)
     event = widget.change if silent else widget.input
-    event(None, widget, None, js=f"(value) => {{ {touch_js(name, 'value')} }}", show_progress="hidden")
+    event(None, widget, None, js=f"(value) => {{ {touch_js(name, 'value', by)} }}", show_progress="hidden")
 
 
-def touch_js(name: str, value: str) -> str:
+def touch_js(name: str, value: str, by: str = TOUCHED) -> str:
     """A JavaScript statement that tells the desk. value: a JavaScript expression."""
     detail = f"{{ name: {json.dumps(name)}, value: {value} }}"
-    return f'document.dispatchEvent(new CustomEvent("{TOUCHED}", {{ detail: {detail} }}));'
+    return f'document.dispatchEvent(new CustomEvent("{by}", {{ detail: {detail} }}));'

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from threading import Timer
+from typing import Any
 
 from lora_explorer.ui.layout import ASSETS
-from lora_explorer.ui.page import build_page
+from lora_explorer.ui.page import Previews, build_page
 from lora_explorer.ui.theme import page_theme
 from lora_explorer.ui.tracer import Tracer
 from lora_explorer.ui.warm_up import warm_up
 
-LARGEST_UPLOAD = "512kb"
+# Data to train on; a YAML or a config.json is refused by its reader when it is larger than those are.
+LARGEST_UPLOAD = "256mb"
+LARGEST_PUBLIC_UPLOAD = "512kb"
 # The first page is up long before; a visitor who comes earlier starts the loading himself.
 _WARM_UP_AFTER_SECONDS = 4.0
 
@@ -21,10 +25,11 @@ def launch_page(host: str | None = "127.0.0.1", port: int | None = 7860, *, publ
     # Blocks takes a switch of its own; the version check at launch reads only the environment.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     tracer = Tracer()
-    page = build_page(public=public, tracer=tracer, background=Tracer(background=True))
-    loading = Timer(_WARM_UP_AFTER_SECONDS, warm_up, [tracer])
-    loading.daemon = True
-    loading.start()
+    previews = Previews(Tracer())
+    page = build_page(public=public, tracer=tracer, background=Tracer(background=True), previews=previews)
+    _behind_the_page(_WARM_UP_AFTER_SECONDS, warm_up, [tracer, previews.aside])
+    # What an earlier start left running or waiting goes on.
+    _behind_the_page(0.0, previews.queue.adopt, [])
     page.launch(
         server_name=host,
         server_port=port,
@@ -37,5 +42,11 @@ def launch_page(host: str | None = "127.0.0.1", port: int | None = 7860, *, publ
         strict_cors=True,
         enable_monitoring=False,
         ssr_mode=False,
-        max_file_size=LARGEST_UPLOAD,
+        max_file_size=LARGEST_PUBLIC_UPLOAD if public else LARGEST_UPLOAD,
     )
+
+
+def _behind_the_page(after_seconds: float, call: Callable[..., object], arguments: list[Any]) -> None:
+    timer = Timer(after_seconds, call, arguments)
+    timer.daemon = True
+    timer.start()

@@ -85,7 +85,7 @@ def _model_file(*, public: bool) -> ModelFile:
     upload = gr.UploadButton(
         "Use a config.json", file_types=[".json"], type="binary", size="sm", elem_id="model-config"
     )
-    complaint = _fragment(Html(""), "model-config-problem")
+    complaint = fragment(Html(""), "model-config-problem")
     gr.HTML(tag("p", OFFLINE_PUBLIC if public else OFFLINE), elem_classes="quiet", apply_default_css=False)
     return ModelFile(facts, upload, complaint)
 
@@ -93,8 +93,8 @@ def _model_file(*, public: bool) -> ModelFile:
 def build_tiles(card: Card) -> tuple[gr.HTML, gr.HTML, gr.HTML]:
     """The headline numbers and the line beneath them, above every tab."""
     with gr.Row(elem_id="headline"):
-        counts = _fragment(headline.count_tiles(None), "count-tiles")
-        memory = _fragment(headline.memory_tiles(None, card), "memory-tiles")
+        counts = fragment(headline.count_tiles(None), "count-tiles")
+        memory = fragment(headline.memory_tiles(None, card), "memory-tiles")
     script = (ASSETS / "side_notes.js").read_text(encoding="utf-8")
     loading = tag("div", tag("p", LOADING, class_="side-line"), class_="side-notes")
     notes = gr.HTML(loading, elem_id="side-notes", js_on_load=script, apply_default_css=False)
@@ -107,36 +107,36 @@ def build_charts(
     """The reasons behind the headline, each panel under the question it answers. Also: what is chosen in them."""
     with gr.Column(elem_id="panel-memory"):
         with gr.Row(elem_id="head-memory"):
-            _question("Where does the memory go at the peak?", "GiB · one training step, traced on the meta device")
+            question("Where does the memory go at the peak?", "GiB · one training step, traced on the meta device")
             picker = gr.Dropdown(
                 [one.name for one in cards], value=card.name, label="Card", elem_id="card", container=False, scale=0
             )
-        bar = _fragment(Html(""), "memory-bar")
+        bar = fragment(Html(""), "memory-bar")
         segments = gr.Checkbox(
             True, label=SEGMENTS, info=ABOUT_SEGMENTS, elem_id="expandable_segments", container=False
         )
     with gr.Row(elem_id="explain", elem_classes="charts"):
         with gr.Column(elem_id="panel-step", min_width=0):
-            _question("When in the step is the peak?", "bytes alive at once, above what is always there")
-            peak = _fragment(Html(""), "step-curve")
+            question("When in the step is the peak?", "bytes alive at once, above what is always there")
+            peak = fragment(Html(""), "step-curve")
         with gr.Column(elem_id="panel-savings", min_width=0):
-            _question("What would save memory?", "one change at a time, each traced like the run itself")
-            savings = _fragment(Html(""), "savings")
+            question("What would save memory?", "one change at a time, each traced like the run itself")
+            savings = fragment(Html(""), "savings")
     with gr.Row(elem_classes="charts"):
         with gr.Column(min_width=0):
             with gr.Column(elem_id="panel-layers", min_width=0):
-                _question("Which layers train how much?", "stronger: more trainable parameters")
-                heat = _fragment(Html(""), "heat-map")
+                question("Which layers train how much?", "stronger: more trainable parameters")
+                heat = fragment(Html(""), "heat-map")
             with gr.Column(elem_id="panel-kinds", min_width=0):
-                _question("Which kinds of module hold the trainable parameters?", "")
+                question("Which kinds of module hold the trainable parameters?", "")
                 kinds = gr.Plot(elem_id="params-by-kind", show_label=False, container=False)
         with gr.Column(min_width=0):
             with gr.Column(elem_id="panel-targets", min_width=0):
-                _question("What did each target match?", "")
-                coverage = _fragment(Html(""), "coverage")
+                question("What did each target match?", "")
+                coverage = fragment(Html(""), "coverage")
             with gr.Column(elem_id="panel-cards", min_width=0):
-                _question("Which cards run this?", "one card, the same settings")
-                chips = _fragment(Html(""), "cards")
+                question("Which cards run this?", "one card, the same settings")
+                chips = fragment(Html(""), "cards")
     return Answered(*tiles, bar, chips, peak, savings, heat, coverage, kinds), picker, segments
 
 
@@ -144,17 +144,17 @@ def build_yaml(text: str) -> tuple[gr.Code, gr.HTML, gr.UploadButton, gr.Button]
     """The text both ways: it follows the controls, and the controls follow it."""
     with gr.Column(elem_id="panel-yaml"):
         with gr.Row(elem_id="head-yaml"):
-            _question("What does Axolotl get?", "edit or paste: the controls follow; comments and unknown keys stay")
+            question("What does Axolotl get?", "edit or paste: the controls follow; comments and unknown keys stay")
             upload = gr.UploadButton("Open a file", file_types=[".yml", ".yaml"], type="binary", size="sm", scale=0)
             download = gr.Button("Download", size="sm", scale=0, elem_id="download-yaml")
-        findings = _fragment(Html(""), "yaml-findings")
+        findings = fragment(Html(""), "yaml-findings")
         editor = gr.Code(text, language="yaml", elem_id="yaml", show_label=False, container=False, buttons=[])
     return editor, findings, upload, download
 
 
-def _question(title: str, quiet: str) -> None:
+def question(title: str, quiet: str) -> None:
     gr.HTML(tag("div", tag("h2", title), tag("span", quiet), class_="panel-title"), apply_default_css=False)
 
 
-def _fragment(content: Html, elem_id: str) -> gr.HTML:
+def fragment(content: Html, elem_id: str) -> gr.HTML:
     return gr.HTML(content, elem_id=elem_id, apply_default_css=False, js_on_load=None)

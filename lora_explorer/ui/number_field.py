@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from lora_explorer.ui.desk import touch_js
+from lora_explorer.ui.desk import TOUCHED, touch_js
 
 Range = tuple[float, float, float]
 """Lowest, highest, step."""
@@ -47,14 +47,15 @@ show();
 def number_field(name: str, value: float | None, range_: Range | None = None, **common: Any) -> gr.HTML:
     """A field whose value is a number, or None while it is empty. name: by which it tells the desk what it holds.
 
-    range_: None for a field without a slider. common: label, info, elem_id and elem_classes, as every widget has them.
+    range_: None for a field without a slider. common: label, info, elem_id and elem_classes, as every widget has them;
+    `by` where it is another desk's event by which it tells.
     """
-    label, info = common.pop("label"), common.pop("info")
+    label, info, by = common.pop("label"), common.pop("info"), common.pop("by", TOUCHED)
     return gr.HTML(
         value,
         label=label,
         html_template=_template(label, info, range_, common["elem_id"]),
-        js_on_load=f"const tell = (value) => {{ {touch_js(name, 'value')} }};{_ON_LOAD}",
+        js_on_load=f"const tell = (value) => {{ {touch_js(name, 'value', by)} }};{_ON_LOAD}",
         apply_default_css=False,
         **common,
     )

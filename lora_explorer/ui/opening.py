@@ -15,6 +15,8 @@ from lora_explorer.ui.answers import what_to_say
 from lora_explorer.ui.draft import Draft
 
 Outputs = Any
+# Else a browser stays silent when the same file is chosen again.
+FORGET_FILES_JS = "() => document.querySelectorAll('input[type=file]').forEach((input) => { input.value = ''; })"
 
 
 def open_text(text: str, sent: Any) -> Outputs:
@@ -55,6 +57,11 @@ def open_config(content: bytes, sent: Any) -> Outputs:
         return gr.skip(), notes.complaint("The file is not UTF-8 text.")
     except ExplorerError as error:
         return gr.skip(), notes.complaint(str(error))
+
+
+def untouched_upload() -> Outputs:
+    """Outputs as of `open_upload`, where there was nothing to open."""
+    return gr.skip(), gr.skip(), gr.skip(), *_untouched()
 
 
 def _untouched() -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
@@ -10,18 +10,32 @@ import gradio as gr
 from lora_explorer import presets
 from lora_explorer.base_models import Access, preset_models
 from lora_explorer.memory import cards, find_card
-from lora_explorer.ui import layout, opening
+from lora_explorer.preview.queue import RunQueue
+from lora_explorer.preview.request import Limits
+from lora_explorer.ui import layout, opening, preview_layout, preview_page
 from lora_explorer.ui.answers import Answers
 from lora_explorer.ui.controls import Choices, Controls
-from lora_explorer.ui.desk import ASK_JS, build_desk, tell
+from lora_explorer.ui.desk import ASK_JS, WEIGHED, build_desk, tell
 from lora_explorer.ui.draft import Draft
+from lora_explorer.ui.preview_answers import PreviewAnswers
+from lora_explorer.ui.preview_form import PUBLIC_LIMITS
+from lora_explorer.ui.preview_page import PreviewTabs
+from lora_explorer.ui.run_answers import RunAnswers
 from lora_explorer.ui.tracer import InProcess, Memory
 
-# Else a browser stays silent when the same file is chosen again.
-FORGET_FILES_JS = "() => document.querySelectorAll('input[type=file]').forEach((input) => { input.value = ''; })"
 START_RECIPE = "llama-3-8b-lora.yml"
+# Uploads and archives, in seconds: looked through every hour, gone after a day.
+_FORGET_FILES = (3600, 86400)
 # A figure drawn while its tab was hidden does not know its width.
 MEASURE_AGAIN_JS = '() => { setTimeout(() => window.dispatchEvent(new Event("resize")), 50); }'
+
+
+@dataclass(frozen=True)
+class Previews:
+    """aside: who plans a run, predicts its memory and looks at its data. queue: who runs it."""
+
+    aside: Memory = field(default_factory=InProcess)
+    queue: RunQueue = field(default_factory=RunQueue)
 
 
 @dataclass(frozen=True)
@@ -34,6 +48,7 @@ class Page:
     model: layout.ModelFile
     answered: layout.Answered
     yaml: layout.YamlTab
+    preview: PreviewTabs
 
     @property
     def live(self) -> dict[str, Any]:
@@ -52,18 +67,30 @@ class Page:
         }
 
 
-def build_page(*, public: bool = False, tracer: Memory | None = None, background: Memory | None = None) -> gr.Blocks:
+def build_page(
+    *,
+    public: bool = False,
+    tracer: Memory | None = None,
+    background: Memory | None = None,
+    previews: Previews | None = None,
+) -> gr.Blocks:
     """The whole page. public: for strangers, who may not name folders of this machine.
 
     tracer: who estimates memory; background: who does so for changes that might save some. None estimates here.
+    previews: who prepares and runs them; None prepares here.
     """
-    blocks = gr.Blocks(title="LoRA Explorer", fill_width=True, analytics_enabled=False)
+    blocks = gr.Blocks(title="LoRA Explorer", fill_width=True, analytics_enabled=False, delete_cache=_FORGET_FILES)
+    access, previews = Access(folders=not public), previews or Previews()
+    before = PreviewAnswers(access, PUBLIC_LIMITS if public else Limits(), previews.aside)
+    runs = RunAnswers(before, previews.queue, public=public)
     with blocks:
-        page = _build(Answers(Access(folders=not public), tracer or InProcess(), background or InProcess()))
+        page = _build(Answers(access, tracer or InProcess(), background or InProcess()), runs)
         _wire_answers(page)
         _wire_yaml(page)
         _wire_model_file(page)
+        preview_page.wire_restore(page.preview, page.yaml, page.controls)
         blocks.load(None, None, None, js=ASK_JS)
+        blocks.load(None, None, None, js=preview_page.READY_JS)
     return blocks
 
 
@@ -72,10 +99,11 @@ def start_draft() -> Draft:
     return Draft((presets.folder() / "recipes" / START_RECIPE).read_text(encoding="utf-8"))
 
 
-def _build(answers: Answers) -> Page:
+def _build(answers: Answers, runs: RunAnswers) -> Page:
     start = start_draft()
     card = find_card(start.card)
     desk = build_desk(start.for_page())
+    desks = preview_page.build_desks(desk, public=runs.public)
     copy = layout.build_header()
     with gr.Row(elem_id="columns"):
         controls, model = layout.build_controls(start.shown, _preset_choices(), public=not answers.access.folders)
@@ -84,12 +112,18 @@ def _build(answers: Answers) -> Page:
             with gr.Tabs(elem_id="tabs"):
                 with gr.Tab("Explore", id="explore") as explore:
                     answered, picker, segments = layout.build_charts(cards(), card, tiles)
+                with gr.Tab("Preview", id="preview") as preview:
+                    run_card, run = preview_layout.build_start(public=runs.public), preview_layout.build_run()
                 with gr.Tab("YAML", id="yaml"):
                     yaml = layout.YamlTab(*layout.build_yaml(start.text), copy)
+                with gr.Tab("History", id="history") as history:
+                    kept = preview_layout.build_history()
     tell("card", picker)
     tell("expandable_segments", segments)
     explore.select(None, None, None, js=MEASURE_AGAIN_JS)
-    return Page(answers, desk, controls, model, answered, yaml)
+    tabs = PreviewTabs(runs, desks, run_card, run, kept)
+    preview_page.wire_preview(tabs, preview=preview, history=history)
+    return Page(answers, desk, controls, model, answered, yaml, tabs)
 
 
 def _preset_choices() -> Choices:
@@ -105,8 +139,10 @@ def _wire_answers(page: Page) -> None:
     lists = [page.controls[name] for name in answers.PICK_LISTS]
     desk.count(answers.count, desk, [answered.counts, answered.side_notes], **page.live)
     desk.draw(answers.details, desk, [*about_model, *lists, *pictures], **page.live)
-    weighed = [answered.memory_tiles, answered.memory_bar, answered.chips, answered.peak]
-    desk.weigh(answers.memory, desk, weighed, **page.live)
+    weighed = [answered.memory_tiles, answered.memory_bar, answered.peak]
+    known = f'() => {{ document.dispatchEvent(new CustomEvent("{WEIGHED}")); }}'
+    desk.weigh(answers.memory, desk, weighed, **page.live).then(None, None, None, js=known)
+    desk.sort(answers.cards, desk, answered.chips, **page.live)
     desk.save(answers.savings, desk, answered.savings, **page.live | {"queue": True, "concurrency_limit": None})
     desk.write(answers.yaml, desk, [page.yaml.editor, page.yaml.findings], **page.live)
 
@@ -117,7 +153,7 @@ def _wire_yaml(page: Page) -> None:
     opened = [page.desk, yaml.findings, *page.controls.values()]
     yaml.editor.input(opening.open_text, [yaml.editor, page.desk], opened, **page.live)
     uploaded = yaml.upload.upload(opening.open_upload, [yaml.upload, page.desk], [yaml.editor, *opened], **page.live)
-    uploaded.then(None, js=FORGET_FILES_JS)
+    uploaded.then(None, js=opening.FORGET_FILES_JS)
     yaml.copy.click(None, yaml.editor, None, js=_script("copy.js"))
     yaml.download.click(None, yaml.editor, None, js=_script("download.js"))
 
@@ -126,7 +162,7 @@ def _wire_model_file(page: Page) -> None:
     model = page.model
     opened = [page.desk, model.complaint]
     uploaded = model.upload.upload(opening.open_config, [model.upload, page.desk], opened, **page.live)
-    uploaded.then(None, js=FORGET_FILES_JS)
+    uploaded.then(None, js=opening.FORGET_FILES_JS)
 
 
 def _script(name: str) -> str:

@@ -33,7 +33,13 @@ class Memory(Protocol):
     """Who knows about memory: this process, or another one."""
 
     def estimate(
-        self, recipe: Recipe, base_model: BaseModel, *, card: Card | None, expandable_segments: bool
+        self,
+        recipe: Recipe,
+        base_model: BaseModel,
+        *,
+        card: Card | None,
+        expandable_segments: bool,
+        every_card: bool = False,
     ) -> MemoryEstimate:
         """As `estimate_memory`."""
         ...
@@ -42,17 +48,32 @@ class Memory(Protocol):
         """As `count_lower_bound`."""
         ...
 
+    def ask(self, question: Callable[..., Any], *asked: Any, **options: Any) -> Any:
+        """The answer of a function of a module, where it does not slow the page. Raises ExplorerError."""
+        ...
+
 
 class InProcess:
     """Asks in this process."""
 
     def estimate(
-        self, recipe: Recipe, base_model: BaseModel, *, card: Card | None, expandable_segments: bool
+        self,
+        recipe: Recipe,
+        base_model: BaseModel,
+        *,
+        card: Card | None,
+        expandable_segments: bool,
+        every_card: bool = False,
     ) -> MemoryEstimate:
-        return estimate_memory(recipe, base_model, card=card, expandable_segments=expandable_segments)
+        return estimate_memory(
+            recipe, base_model, card=card, expandable_segments=expandable_segments, every_card=every_card
+        )
 
     def lower_bound(self, recipe: Recipe, base_model: BaseModel, reason: str, *, card: Card | None) -> LowerBound:
         return count_lower_bound(recipe, base_model, reason, card=card)
+
+    def ask(self, question: Callable[..., Any], *asked: Any, **options: Any) -> Any:
+        return question(*asked, **options)
 
 
 class Tracer:
@@ -68,15 +89,20 @@ class Tracer:
         self._pool: ProcessPoolExecutor | None = None
 
     def estimate(
-        self, recipe: Recipe, base_model: BaseModel, *, card: Card | None, expandable_segments: bool = True
+        self,
+        recipe: Recipe,
+        base_model: BaseModel,
+        *,
+        card: Card | None,
+        expandable_segments: bool = True,
+        every_card: bool = False,
     ) -> MemoryEstimate:
-        estimate: MemoryEstimate = self._ask(
-            estimate_memory, recipe, base_model, card=card, expandable_segments=expandable_segments
-        )
+        options = {"card": card, "expandable_segments": expandable_segments, "every_card": every_card}
+        estimate: MemoryEstimate = self.ask(estimate_memory, recipe, base_model, **options)
         return estimate
 
     def lower_bound(self, recipe: Recipe, base_model: BaseModel, reason: str, *, card: Card | None) -> LowerBound:
-        bound: LowerBound = self._ask(count_lower_bound, recipe, base_model, reason, card=card)
+        bound: LowerBound = self.ask(count_lower_bound, recipe, base_model, reason, card=card)
         return bound
 
     def workers(self) -> tuple[int, ...]:
@@ -88,7 +114,7 @@ class Tracer:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def _ask(self, question: Callable[..., Any], *asked: Any, **options: Any) -> Any:
+    def ask(self, question: Callable[..., Any], *asked: Any, **options: Any) -> Any:
         pool = self._running()
         try:
             outcome = pool.submit(_outcome, question, asked, options).result()

@@ -23,12 +23,13 @@ FIRST_COUNT_MS = 60_000
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[str]:
-    """The address of a page of its own, on a free port."""
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a page of its own, on a free port, with a home of its own for runs."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {key: value for key, value in os.environ.items() if key != "SPACE_ID"}
+    environment["LORA_EXPLORER_HOME"] = str(tmp_path_factory.mktemp("home"))
     process = subprocess.Popen(
         [sys.executable, "app.py"], cwd=ROOT, env=environment | {"GRADIO_SERVER_PORT": str(port)}
     )

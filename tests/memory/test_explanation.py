@@ -116,4 +116,4 @@ def test_copies_of_saved_modules_are_part_of_the_adapter() -> None:
     vocabulary, hidden = LLAMA["vocab_size"], LLAMA["hidden_size"]
     assert isinstance(vocabulary, int)
     assert isinstance(hidden, int)
-    assert copied - without >= 2 * vocabulary * hidden - without
+    assert copied - without >= 2 * vocabulary * hidden

@@ -93,12 +93,6 @@ def test_settings_that_cannot_be_described_still_have_a_bound() -> None:
     assert all(bound.rules_out(card) for card in cards())
 
 
-def test_the_words_say_that_it_is_a_lower_bound() -> None:
-    sentence = bound_of(LLAMA).sentence()
-    assert sentence.startswith("At least ")
-    assert "lower bound and not an estimate" in sentence
-
-
 def test_a_gpu_among_several_needs_no_more_than_one_alone() -> None:
     alone = bound_of(LLAMA, **ALL_TRAINED)
     for sharding in ("none", "full"):

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from lora_explorer.memory.measured_error import ALLOCATED, PROCESS, MeasuredError
+
 from .published import FILES, accuracy, accuracy_table, compared, measured_rows, rows_of
 
 
@@ -86,6 +88,19 @@ def test_l40s_variants_are_met_relative_to_rank_32() -> None:
 @pytest.mark.parametrize("file", [file for file in FILES if file not in ("a100_packed", "a100_two_gpus")])
 def test_counts_are_exact(file: str) -> None:
     assert figures(file, "trainable_params", "all_params")["worst"] == 0
+
+
+@pytest.mark.parametrize(("quantity", "told"), [("peak_allocated", ALLOCATED), ("process", PROCESS)])
+def test_the_error_that_is_told_is_that_of_the_published_runs(quantity: str, told: MeasuredError) -> None:
+    chosen = [each for file in FILES for each in compared(file) if each.quantity == quantity]
+    summary = accuracy_table.summarize(chosen)[quantity]
+    assert told.runs == summary["rows"]
+    assert told.mean_percent == round(summary["mean_abs_percent"], 1)
+    assert told.worst_percent == round(summary["worst_abs_percent"], 1)
+    assert told.worst_under_percent == round(summary["worst_under_percent"], 1)
+    measured = {each.id for each in chosen}
+    rows = [row for file in FILES for row in rows_of(file) if row["id"] in measured]
+    assert {measured_rows.card_of(row).name for row in rows} == set(told.gpus)
 
 
 def test_what_is_not_comparable_stays_out_of_the_summary() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from lora_explorer.errors import MemoryUnknown
-from lora_explorer.memory import MemoryEstimate, estimate_memory
+from lora_explorer.memory import CardFit, MemoryEstimate, cards, estimate_memory
 from lora_explorer.memory.savings import Saving, find_savings, largest_first
 from lora_explorer.memory.switches import ALLOCATOR, switches
 from lora_explorer.settings import errors_among, find_problems
@@ -107,3 +108,19 @@ def test_a_recipe_that_cannot_be_traced_says_so() -> None:
 
     with pytest.raises(MemoryUnknown):
         list(find_savings(recipe_of(), WIDE, unknown))
+
+
+def test_a_switch_that_makes_the_run_fit_comes_first_even_if_it_lowers_no_peak() -> None:
+    recipe = recipe_of(sequence_len=512)
+    card = cards()[0]
+
+    def on_a_card(changed: Any, *_: Any, expandable_segments: bool, **options: Any) -> MemoryEstimate:
+        if changed != recipe and changed.sequence_len == recipe.sequence_len:
+            raise MemoryUnknown("no")
+        estimate = estimate_memory(changed, WIDE, expandable_segments=False, **options)
+        fit = CardFit(card.name, 1, expandable_segments, 0 if expandable_segments else -1, "tight")
+        return replace(estimate, fits=(fit,))
+
+    found = largest_first(find_savings(recipe, WIDE, on_a_card, card=card, expandable_segments=False))
+    assert [(saving.setting, saving.makes_fit) for saving in found] == [(ALLOCATOR, True), ("sequence_len", False)]
+    assert found[0].saved_bytes == 0 < found[1].saved_bytes

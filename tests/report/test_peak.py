@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from lora_explorer.memory.result import Moment
-from lora_explorer.report import moments, step_curve, verdicts, words
+from lora_explorer.memory import find_card
+from lora_explorer.memory.result import CardFit, Moment
+from lora_explorer.report import headline, moments, step_curve, verdicts, words
 from report.estimates import GIB, LAYERS, STRETCHES, estimate, fit
 
 HEIGHT, WIDTH = 100.0, 1000.0
@@ -115,3 +116,25 @@ def test_a_run_that_gives_cached_memory_back_says_so() -> None:
 def test_every_stretch_of_a_step_has_its_place_in_the_curve() -> None:
     assert len(STRETCHES) == 2 * LAYERS + 6
     assert all(moments.stretch_in_words(moment) for moment in STRETCHES)
+
+
+def test_on_a_card_that_gives_cached_memory_back_the_peak_is_what_it_holds_there() -> None:
+    full = replace(fit(24 * GIB), headroom_bytes=0, gives_cache_back=True, process_bytes=24 * GIB)
+    made = replace(estimate(reserved_bytes=25 * GIB), fits=(full,))
+    tiles = headline.memory_tiles(made, find_card("RTX 4090"))
+    assert f'data-value="{24 * GIB}"' in tiles
+    assert "only by giving cached memory back" in tiles
+    assert "to spare" not in tiles
+
+
+def test_a_card_that_cannot_run_it_says_why_and_shows_no_tick() -> None:
+    reason = "It needs another card."
+    refused = CardFit("T4", 16 * GIB, False, -GIB, "does not run", reason=reason)
+    assert reason in verdicts.sentence_of(refused)
+    assert verdicts.mark(refused) != verdicts.mark(fit(10 * GIB))
+
+
+def test_the_accuracy_sentence_says_on_which_cards_the_runs_were() -> None:
+    assert "all on T4" in verdicts.accuracy_sentence()
+    assert "None of them ran on RTX 4090" in verdicts.accuracy_sentence("RTX 4090")
+    assert "None of them" not in verdicts.accuracy_sentence("T4")

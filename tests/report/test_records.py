@@ -111,6 +111,7 @@ def test_savings_are_json_with_every_setting_that_changes():
         "changes": {"load_in_4bit": True, "adapter": "qlora"},
         "peak_reserved_bytes": 100,
         "saved_bytes": 50,
+        "makes_fit": False,
     }
 
 

@@ -73,7 +73,7 @@ def test_a_bad_value_keeps_every_number_and_is_told_at_its_setting_alone(key: st
     tiles, side_notes = ANSWERS.count(sent(**touched))
     assert tiles == SKIPPED
     assert list(sentences(side_notes)) == [key]
-    assert ANSWERS.memory(sent(**touched)) == (SKIPPED,) * 4
+    assert ANSWERS.memory(sent(**touched)) == (SKIPPED,) * 3
     assert list(ANSWERS.savings(sent(**touched))) == [""]
     assert ANSWERS.details(sent(**touched))[-3:] == (SKIPPED, SKIPPED, SKIPPED)
 
@@ -134,7 +134,8 @@ def test_a_config_that_builds_no_model_gets_a_sentence_and_changes_nothing(conte
 
 
 def test_memory_tells_the_peak_its_moment_and_a_verdict() -> None:
-    tiles, bar, chips, peak = ANSWERS.memory(sent())
+    tiles, bar, peak = ANSWERS.memory(sent())
+    chips = ANSWERS.cards(sent())
     assert re.search(r'id="peak-memory" data-value="\d+"', tiles)
     assert 'id="memory-accuracy"' in bar
     assert 'class="chip' in chips

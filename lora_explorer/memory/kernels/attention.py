@@ -101,9 +101,11 @@ def fused_attention(  # noqa: PLR0913 - torch's own signature
     flash = has_flash and attn_mask is None and query.dtype in (torch.float16, torch.bfloat16)
     if flash and width == key.shape[-1] == value.shape[-1] <= LARGEST_FLASH_HEAD and query.dim() == 4:
         return _flash(query, key, value)
-    if query.dim() != 4 or key.shape[-3] != query.shape[-3]:
-        # No other kernel of torch 2.13 takes fewer key heads than query heads, and what is left is the composite form,
-        # which stores the scores in float32 (aten/native/transformers/cuda/sdp_utils.cpp).
+    emulated = not has_flash and query.dtype is torch.bfloat16
+    if emulated or query.dim() != 4 or key.shape[-3] != query.shape[-3]:
+        # No other kernel of torch 2.13 takes fewer key heads than query heads, or bfloat16 below compute capability
+        # 8.0; what is left is the composite form, which stores the scores in float32
+        # (aten/native/transformers/cuda/sdp_utils.cpp).
         math = torch.ops.aten._scaled_dot_product_attention_math
         output: Tensor = math(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)[0]
         return output

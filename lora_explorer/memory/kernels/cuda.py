@@ -119,7 +119,7 @@ class CudaOperators(TorchFunctionMode):
         if func in LOWER_PRECISION or func is F.scaled_dot_product_attention:
             cast: Callable[[Any], Any] = self._lowered
         elif func in FULL_PRECISION:
-            cast = _raised
+            cast = raised
         elif func in FULL_PRECISION_RESULT and _asks_for_no_type(args, kwargs):
             return args, {**kwargs, "dtype": torch.float32}
         else:
@@ -139,44 +139,13 @@ class CudaOperators(TorchFunctionMode):
         return value.to(self._autocast)
 
 
-class HostOperators(CudaOperators):
-    """Plays nothing but the attention kernel: any other operator has on a CPU the form that it has on meta."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func is F.scaled_dot_product_attention and torch.backends.cuda.flash_sdp_enabled():  # type: ignore[no-untyped-call]
-            return _host_attention(*args, **kwargs)
-        return func(*args, **kwargs)
-
-
-def _host_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,  # noqa: FBT001
-    **options: Any,
-) -> Tensor:
-    """A CPU has one fused kernel, for heads of one width and without dropout (transformers/sdp_utils_cpp.cpp)."""
-    if dropout_p or query.dim() != 4 or not query.shape[-1] == key.shape[-1] == value.shape[-1]:
-        return F.scaled_dot_product_attention(query, key, value, attn_mask, dropout_p, is_causal, **options)
-    if attn_mask is not None and attn_mask.dtype is torch.bool:
-        attn_mask = torch.empty_like(attn_mask, dtype=query.dtype)
-    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    output: Tensor = kernel(query, key, value, 0.0, is_causal, attn_mask=attn_mask, scale=options.get("scale"))[0]
-    return output
-
-
 def _asks_for_no_type(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether a half tensor goes in and nothing is said of the type that comes out."""
     value = args[0] if args else kwargs.get("input")
     return kwargs.get("dtype") is None and isinstance(value, Tensor) and value.dtype in _HALF
 
 
-def _raised(value: Any) -> Any:
+def raised(value: Any) -> Any:
     if isinstance(value, Tensor) and value.dtype in _HALF:
         return value.float()
     return value

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor, nn
 
+from lora_explorer.errors import MemoryUnknown
 from lora_explorer.memory.kernels.fused_lora import Projection, fused_embedding, fused_mlp, fused_projections
 
 if TYPE_CHECKING:
@@ -64,7 +65,10 @@ class _SharedInput:
 
 
 def install(model: Any, kernels: frozenset[Kernel], layers: Sequence[nn.Module]) -> None:
-    """Patch an adapted model. layers: its repeated layers; kernels go where every projection they need is adapted."""
+    """Patch an adapted model. layers: its repeated layers; kernels go where every projection they need is adapted.
+
+    Raises MemoryUnknown where a kernel stops the run.
+    """
     if refusal(model, kernels, layers) is not None:
         kernels = frozenset()
     for layer in layers:
@@ -128,6 +132,14 @@ def _install_mlp(mlp: Any) -> None:
 
 def _install_embedding(model: Any) -> None:
     embedding = model.get_input_embeddings()
+    if hasattr(embedding, "lora_embedding_A") and not embedding.lora_embedding_A:
+        # Axolotl's kernel goes by the attribute, which PEFT's layer around a parameter has too, and finds nothing.
+        raise MemoryUnknown(
+            "lora_target_parameters: training stops at the embedding, whose weight is adapted as a parameter: "
+            "Axolotl's fused embedding kernel looks for an adapted module. Name it in lora_target_modules, or set "
+            "lora_embedding_kernel: false.",
+            setting="lora_target_parameters",
+        )
     if hasattr(embedding, "lora_embedding_A") and not any(getattr(embedding, "use_dora", {}).values()):
         forward: Callable[[Tensor], Tensor] = partial(fused_embedding, embedding)
         embedding.forward = forward

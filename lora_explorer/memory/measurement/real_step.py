@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -36,6 +37,7 @@ Device = Literal["cpu", "cuda"]
 OPTIMIZER_STEPS = 2
 # Weights above it are one row repeated, so that the host need not hold a second model for a GPU's sake.
 LARGEST_RANDOM_PARAMS = 1 << 24
+_BLOCK_PARAMS = 1 << 20
 _SPREAD = 0.02
 _PHASE_WORDS: dict[Phase, str] = {
     "load": "while the model was loaded",
@@ -167,25 +169,31 @@ def _loaded(job: Job, step: Step, folder: Path | None) -> Any:
         "dtype": getattr(torch, step.dtype),
         "device_map": {"": 0 if job.device == "cuda" else "cpu"},
         "attn_implementation": step.attention or ("sdpa" if skeleton.model._supports_sdpa else "eager"),
-        "quantization_config": _bitsandbytes(step),
+        "quantization_config": bitsandbytes_config(step),
     }
     load: Callable[..., Any] = type(skeleton.model).from_pretrained
     if folder is not None:
         return load(folder, local_files_only=True, **options)
     config = model_config(job.base_model)
-    weights = _random_weights(skeleton, getattr(torch, step.dtype), whole=job.device == "cpu")
+    weights = random_weights(skeleton, getattr(torch, step.dtype), whole=job.device == "cpu")
     return load(None, config=config, state_dict=weights, **options)
 
 
-def _random_weights(skeleton: Skeleton, dtype: torch.dtype, *, whole: bool) -> dict[str, Tensor]:
-    """Values for every weight. whole: really as many; else a large weight is one row seen many times."""
+def random_weights(skeleton: Skeleton, dtype: torch.dtype, *, whole: bool) -> dict[str, Tensor]:
+    """Values for every weight, the same each time. whole: as many bytes as it has; else a large one is one row."""
     torch.manual_seed(0)
-    found: dict[str, Tensor] = {}
-    for name, weight in _weights(skeleton):
-        shape = tuple(weight.shape)
-        drawn = shape if whole or weight.numel() <= LARGEST_RANDOM_PARAMS else shape[-1:]
-        found[name] = (torch.randn(drawn, dtype=torch.float32) * _SPREAD).to(dtype).expand(shape)
-    return found
+    block = (torch.randn(_BLOCK_PARAMS, dtype=torch.float32) * _SPREAD).to(dtype)
+    return {name: _filled(tuple(weight.shape), block, whole=whole) for name, weight in _weights(skeleton)}
+
+
+def _filled(shape: tuple[int, ...], block: Tensor, *, whole: bool) -> Tensor:
+    """A weight of a block's values again and again, which takes a tenth of the time that drawing them does."""
+    if not whole and prod(shape) > LARGEST_RANDOM_PARAMS and shape[-1] <= _BLOCK_PARAMS:
+        return block[: shape[-1]].expand(shape)
+    weight = torch.empty(shape, dtype=block.dtype)
+    for part in torch.split(weight.view(-1), _BLOCK_PARAMS):
+        part.copy_(block[: part.numel()])
+    return weight
 
 
 def _weights(skeleton: Skeleton) -> Iterator[tuple[str, Tensor]]:
@@ -198,7 +206,7 @@ def _weights(skeleton: Skeleton) -> Iterator[tuple[str, Tensor]]:
             yield name, value
 
 
-def _bitsandbytes(step: Step) -> Any:
+def bitsandbytes_config(step: Step) -> Any:
     if step.quantization is None:
         return None
     from transformers import BitsAndBytesConfig

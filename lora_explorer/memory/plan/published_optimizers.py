@@ -131,8 +131,6 @@ def _muon_step(parameter: Tensor, states: States) -> None:
     if "momentum_buffer" in states:
         looked_ahead = parameter + states["momentum_buffer"]
         _newton_schulz(looked_ahead)
-    elif states:
-        _one_of_the_size(parameter, states)
 
 
 def _muon(parameter: Tensor) -> States:

@@ -10,7 +10,7 @@ from lora_explorer.memory.kernels.fused_kernels import KERNELS, Kernel
 from lora_explorer.memory.kernels.losses import CHUNKS, Loss
 from lora_explorer.memory.kernels.offloading import Offloading
 from lora_explorer.memory.plan.optimizers import PAGED
-from lora_explorer.memory.plan.step import Attention, Checkpointing, DType, Quantization, Step
+from lora_explorer.memory.plan.step import Attention, Checkpointing, DType, Quantization, Step, exempt_modules
 from lora_explorer.settings import Recipe
 
 _ATTENTION: dict[str, Attention] = {
@@ -28,7 +28,7 @@ _UNPACKED_BY_MASK = ("eager", "sdpa")
 def step_from(recipe: Recipe, card: Card | None) -> Step:
     """The step of an Axolotl run on one GPU.
 
-    card: decides which kernels run and whether `auto` means bfloat16; None stands for an Ampere card.
+    card: decides which kernels run; None stands for an Ampere card.
     Raises MemoryUnknown for what cannot be traced.
     """
     if recipe.micro_batch_size * recipe.sequence_len > MOST_TOKENS:
@@ -37,7 +37,7 @@ def step_from(recipe: Recipe, card: Card | None) -> Step:
             f"(at most {MOST_TOKENS:,}).",
             setting="sequence_len",
         )
-    dtype = training_dtype(recipe, card)
+    dtype = training_dtype(recipe)
     attention = _attention(recipe)
     quantization = _quantization(recipe)
     # Kernels that keep documents apart by their positions take all rows as one (axolotl/core/trainers/base.py).
@@ -71,12 +71,15 @@ def step_from(recipe: Recipe, card: Card | None) -> Step:
     )
 
 
-def training_dtype(recipe: Recipe, card: Card | None) -> DType:
-    """The type that the base model is loaded and computed in."""
-    can_bf16 = card is None or card.bf16
-    if recipe.bf16 is True or (recipe.bf16 == "auto" and can_bf16 and not recipe.fp16):
+def training_dtype(recipe: Recipe) -> DType:
+    """The type that the base model is loaded and computed in.
+
+    On every card: `auto` asks torch.cuda.is_bf16_supported (axolotl/utils/config, resolve_dtype), which since torch
+    2.4 counts emulation too and so says yes before Ampere.
+    """
+    if recipe.bf16 is True or (recipe.bf16 == "auto" and not recipe.fp16):
         return "bfloat16"
-    if recipe.fp16 or recipe.load_in_8bit or recipe.bf16 == "auto":
+    if recipe.fp16 or recipe.load_in_8bit:
         return "float16"
     return "float32"
 
@@ -109,9 +112,7 @@ def assumptions(
     if step.quantization is not None and step.quantization.kind == "int8":
         yield "No outlier columns are assumed in the 8-bit products."
     if has_experts:
-        yield "Experts run as one grouped product, whose bytes do not depend on how tokens are routed."
-    if recipe.gptq or recipe.model_quantization_config:
-        yield "The checkpoint's own quantization is not modelled: weights count in the training type."
+        yield _EXPERT_WORDS[step.flash_kernels]
     if step.quantization is not None and recipe.nf4_backend == "torchao":
         yield "torchao packs 4-bit weights into as many bytes as bitsandbytes, by whose layers the step is traced."
     if step.tables_on_host:
@@ -123,7 +124,21 @@ def assumptions(
     if step.optimizer == "grokadamw":
         yield "The optimizer's states rest in host memory and visit the card one tensor at a time."
     if card is None:
-        yield "No card was chosen: kernels and workspaces of an Ampere card are assumed, for every verdict too."
+        yield "No card was chosen: these figures are of an Ampere card; each card's verdict is of its own kernels."
+    else:
+        yield from _card_words(step, card)
+
+
+def _card_words(step: Step, card: Card) -> Iterator[str]:
+    if step.dtype == "bfloat16" and not card.bf16:
+        yield (
+            f"{card.name} has no bfloat16 units: PyTorch emulates the type, slowly, and offers it to Axolotl's `auto` "
+            "all the same; fp16: true is faster there."
+        )
+    if card.context_source != "measured":
+        size = f"{card.context_bytes / 2**20:.0f} MiB"
+        known = {"assumed": "is assumed, not measured", "reported": "is what users of such cards report"}
+        yield f"The CUDA context of {card.name}, {size}, {known[card.context_source]}."
 
 
 def _kernel_words(step: Step, refused: str | None) -> str:
@@ -135,9 +150,11 @@ def _kernel_words(step: Step, refused: str | None) -> str:
 def _attention_words(step: Step) -> str:
     kind = step.attention or "sdpa"
     if kind == "sdpa" and (not step.flash_kernels or step.dtype == "float32"):
+        # Before compute capability 8.0 no fused kernel takes bfloat16 (aten/native/transformers/cuda/sdp_utils.cpp).
+        stored = "are stored" if step.dtype == "bfloat16" else "are stored where keys are grouped, else never"
         return (
             "Attention is PyTorch's scaled dot product without FlashAttention's kernel, which this card or type does "
-            "not have: the scores are stored where keys are grouped, else never."
+            f"not have: the scores {stored}."
         )
     return _ATTENTION_WORDS[kind]
 
@@ -160,6 +177,7 @@ def _quantization(recipe: Recipe) -> Quantization | None:
             "fp4" if kind == "fp4" else "nf4",
             bool(given.get("bnb_4bit_use_double_quant", True)),
             experts=recipe.quantize_moe_experts,
+            exempt=exempt_modules(given),
         )
     if recipe.adapter == "lora" and recipe.load_in_8bit:
         return Quantization("int8", experts=recipe.quantize_moe_experts)
@@ -234,6 +252,12 @@ _OFFLOADING_WORDS: dict[Offloading, str] = {
     "at a time, and what is saved twice stays.",
     "synchronous": "What checkpointing keeps leaves for host memory, one tensor at a time.",
     "hidden states": "The inputs of checkpointed layers leave for host memory; two are on their way at a time.",
+}
+# By whether the card has the kernel of compute capability 8.0 and later (transformers/integrations/moe.py).
+_EXPERT_WORDS = {
+    True: "Experts run as one grouped product, whose bytes do not depend on how tokens are routed.",
+    False: "Experts run one after the other, as transformers does before compute capability 8.0; every expert gets as "
+    "many tokens as the next.",
 }
 _LOSS_WORDS: dict[Loss, str] = {
     "plain": "The loss is transformers' own: logits in the training type, a float32 copy, and their gradients.",

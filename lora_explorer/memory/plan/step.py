@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from lora_explorer.memory.kernels.fused_kernels import Kernel
 from lora_explorer.memory.kernels.losses import CHUNKS, Loss
@@ -20,12 +21,25 @@ Kernels = Literal["cuda", "host"]
 
 @dataclass(frozen=True)
 class Quantization:
-    """How bitsandbytes holds the linear layers of the base model. experts: fused expert weights too."""
+    """How bitsandbytes holds the linear layers of the base model. experts: fused expert weights too.
+
+    exempt: what stays as it is, as BitsAndBytesConfig.llm_int8_skip_modules names it; None where nobody names it, so
+    that Axolotl's choice for the architecture holds, or else transformers' own: the output head and what is tied.
+    """
 
     kind: Literal["nf4", "fp4", "int8"]
     double_quant: bool = True
     block_params: int = 64
     experts: bool = False
+    exempt: tuple[str, ...] | None = None
+
+
+def exempt_modules(given: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """What `bnb_config_kwargs` exempts from quantization, for Quantization.exempt."""
+    named = given.get("llm_int8_skip_modules")
+    if named is None:
+        return None
+    return (named,) if isinstance(named, str) else tuple(str(name) for name in named)
 
 
 @dataclass(frozen=True)
@@ -42,7 +56,8 @@ class Step:
     attention: None lets transformers choose, as it does when nothing is asked for.
     flash_kernels: whether the device runs FlashAttention-2 kernels. repeats_keys: grouped keys and values are repeated
     to all heads before SDPA, which transformers does only where there is a mask or heads are wide.
-    packed: several documents share a sequence and are kept apart. loss_chunks: of the chunked loss.
+    packed: several documents share a sequence and are kept apart. padded: rows differ in length, so that their mask is
+    needed. loss_chunks: of the chunked loss.
     labels_are_inputs: one tensor serves as token ids and as labels.
     keeps_outputs: the model's outputs, logits among them, stay alive until the optimizer step is done.
     outputs_to_float32: accelerate's conversion of all outputs. accumulates: gradients of earlier micro-batches are
@@ -66,6 +81,7 @@ class Step:
     flash_kernels: bool = True
     repeats_keys: bool = False
     packed: bool = False
+    padded: bool = False
     loss: Loss = "plain"
     loss_chunks: int = CHUNKS
     checkpointing: Checkpointing | None = None

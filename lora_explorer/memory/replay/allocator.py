@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lora_explorer.errors import MemoryUnknown
+from lora_explorer.memory.watching.trace import Whole
 
 if TYPE_CHECKING:
     from lora_explorer.memory.replay.replays import Script
 
-Whole = NDArray[np.int64]
 
 KIB = 1024
 MIB = 1024 * KIB

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
 from lora_explorer.memory.replay.allocator import (
     LARGE_SEGMENT_BYTES,
@@ -21,9 +20,9 @@ from lora_explorer.memory.replay.allocator import (
     SMALLEST_BLOCK_BYTES,
     UNLIMITED_BYTES,
 )
+from lora_explorer.memory.watching.trace import Whole
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-Whole = NDArray[np.int64]
 
 NONE = -1
 _ADDRESS_SPACE_BYTES = UNLIMITED_BYTES // (4 * LARGE_SEGMENT_BYTES) * LARGE_SEGMENT_BYTES
@@ -130,8 +129,8 @@ def _new_room(heap: Whole, pool: int, size: int) -> int:
 
 @compiled
 def _new_segment(heap: Whole, pool: int, size: int) -> int:
-    """A free segment. The driver hands them out at falling addresses, which decides between blocks of one size
-    (seen in measured runs, whose reserved bytes no other order gives)."""
+    """A free segment. At which address the driver puts it is documented nowhere, yet decides between blocks of one
+    size: falling addresses are assumed, which the tests hold to the reserved bytes of measured runs."""
     segment = SMALL_SEGMENT_BYTES
     if size >= OWN_SEGMENT_FROM_BYTES:
         segment = _rounded(size, SEGMENT_ROUNDING_BYTES)

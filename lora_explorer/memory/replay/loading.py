@@ -22,9 +22,10 @@ from lora_explorer.memory.watching.trace import Category, Resident, Segment
 
 # transformers.core_model_loading.GLOBAL_WORKERS.
 READERS = 4
-# A read takes between half and twice the usual time in two of three cases (the standard deviation of its logarithm).
+# A choice, not a measurement: a read takes between half and twice the usual time in two of three cases (the standard
+# deviation of its logarithm). Wider, and more unpacked tensors wait at once: more is reserved, and more varies.
 SPREAD = log(2)
-# How often a race is played: an odd number, so that one of them is the median.
+# A choice: how often a race is played. More races say better what is usual and take longer.
 RACES = 21
 
 _BASE = ("base weights", "quantization state")
@@ -50,7 +51,7 @@ def loading_events(residents: Sequence[Resident], loading: Loading, race: int = 
     readers racing or in order; "moved" brings a model from the host as a whole.
     """
     record = _Record()
-    base = [resident for resident in residents if resident.category in _BASE]
+    base = [resident for resident in residents if resident.category in _BASE and not resident.copied]
     parameters = _by_parameter(base)
     if loading != "moved":
         record.events.append(~record.born(sum(_warm_up_bytes(resident) for resident in base), "temporaries"))
@@ -61,7 +62,7 @@ def loading_events(residents: Sequence[Resident], loading: Loading, race: int = 
             record.born(resident.size_bytes, resident.category)
             record.events.append(~converted[resident.path])
     for resident in residents:
-        if resident.category not in _BASE:
+        if resident.category not in _BASE or resident.copied:
             record.born(resident.size_bytes, resident.category)
     return StepEvents(tuple(record.sizes_bytes), tuple(record.categories), tuple(record.events))
 

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
 from lora_explorer.memory.replay.allocator import UNLIMITED_BYTES
 from lora_explorer.memory.replay.blocks import (
@@ -30,9 +29,9 @@ from lora_explorer.memory.replay.blocks import (
     new_heap,
     set_free,
 )
+from lora_explorer.memory.watching.trace import Whole
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-Whole = NDArray[np.int64]
 
 
 def _kept(function: Function) -> Function:

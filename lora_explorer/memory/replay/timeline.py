@@ -7,15 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
+from typing import NamedTuple
 
 import numpy as np
 
 from lora_explorer.memory.plan.optimizers import OptimizerTrace
-from lora_explorer.memory.plan.step import Loading
-from lora_explorer.memory.replay.allocator import Occupancy, Whole, occupy, occupy_devices
-from lora_explorer.memory.replay.loading import load
+from lora_explorer.memory.replay.allocator import Occupancy, occupy, occupy_devices
 from lora_explorer.memory.tracing.events import CATEGORIES, Part, Timeline, part_of, whole
-from lora_explorer.memory.watching.trace import Phase, Resident, Segment, Trace
+from lora_explorer.memory.watching.trace import Phase, Segment, Trace, Whole
 
 ROUNDING = "allocator rounding"
 # A product that adds a bias goes through cuBLASLt, which has a workspace of its own for each handle
@@ -48,7 +47,6 @@ class Replay(Verdict):
     peaks_bytes: Mapping[Phase, int]
     peak_allocated_bytes: int
     peak_position: int
-    peak_segment: Segment
     occupancy: Occupancy = field(compare=False, repr=False)
 
     @property
@@ -62,39 +60,37 @@ class Replay(Verdict):
         return self.occupancy.reserved_bytes
 
 
-def assemble(
-    residents: Sequence[Resident],
-    trace: Trace | Part,
-    optimizer: OptimizerTrace,
-    *,
-    loading: Loading,
-    workspace_bytes: int,
-) -> Timeline:
-    """Loading, then two steps. workspace_bytes: of one cuBLAS handle; forward and backward thread have one each."""
-    timeline = Timeline()
-    load(timeline, residents, loading)
-    return with_steps(timeline, trace, optimizer, workspace_bytes)
+class Found(NamedTuple):
+    """What a step has beside its own births.
+
+    workspace_bytes: of cuBLAS, 0 for none. biased_products: some products add a bias. gradients_bytes: of each gradient
+    that earlier micro-batches have left, for this one to add to.
+    """
+
+    workspace_bytes: int
+    biased_products: bool = False
+    gradients_bytes: Sequence[int] = ()
+
+    @property
+    def workspaces_bytes(self) -> list[int]:
+        """Those of one thread."""
+        biased = [BIASED_WORKSPACE_BYTES] if self.biased_products else []
+        return [self.workspace_bytes, *biased] if self.workspace_bytes else []
 
 
-def with_steps(
-    timeline: Timeline,
-    trace: Trace | Part,
-    optimizer: OptimizerTrace,
-    workspace_bytes: int,
-    *,
-    biased_products: bool = False,
-) -> Timeline:
-    """A timeline that ends with loading, and two steps behind it. biased_products: some products add a bias."""
+def with_steps(timeline: Timeline, trace: Trace | Part, optimizer: OptimizerTrace, found: Found) -> Timeline:
+    """A timeline that ends with loading, and two steps behind it."""
     step = part_of(trace)
-    workspaces = [workspace_bytes, *([BIASED_WORKSPACE_BYTES] if biased_products else [])] if workspace_bytes else []
     let_go = whole([*step.finish, *_gradients_left(step)])
     clipping = part_of(optimizer.clipping)
-    for part, update in ((_with_workspaces(step, workspaces), optimizer.first), (step, optimizer.later)):
+    for part, update in ((_with_workspaces(step, found.workspaces_bytes), optimizer.first), (step, optimizer.later)):
+        timeline.mark(Segment("forward", "embedding"))
+        earlier = [timeline.born(size_bytes, "gradients") for size_bytes in found.gradients_bytes]
         offset = timeline.extend(part)
         timeline.mark(Segment("optimizer", "head"))
         timeline.extend(clipping)
         timeline.extend(update)
-        timeline.all_died(let_go + offset)
+        timeline.all_died(whole([*earlier, *(let_go + offset)]))
     return timeline
 
 
@@ -119,7 +115,6 @@ def replay(timeline: Timeline, capacity_bytes: int | None = None, *, expandable_
         peaks_bytes=_phase_peaks(timeline, allocated),
         peak_allocated_bytes=int(allocated[position]) if len(allocated) else 0,
         peak_position=position,
-        peak_segment=_segment_at(timeline, position),
         peak_reserved_bytes=outcome.peak_reserved_bytes,
         returns=outcome.returns,
         failed=None if outcome.failed_position is None else _segment_at(timeline, outcome.failed_position),

@@ -10,7 +10,8 @@ from lora_explorer.memory.replay.timeline import Replay, replay
 from lora_explorer.memory.runs.traced_run import TracedRun, timeline_of
 from lora_explorer.memory.tracing.events import Timeline
 
-# A little above the middle: being short of memory costs a run, a little to spare costs nothing.
+# A choice: the share of races whose figures are to stay within the one that stands for all. It is a little above the
+# middle, since being short of memory costs a run and a little to spare costs nothing; higher overstates the usual run.
 ENOUGH_FOR = 0.6
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
@@ -12,14 +13,16 @@ from typing import cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from torch import nn
 
 from lora_explorer.base_models.skeleton import Skeleton
-from lora_explorer.errors import ExplorerError
+from lora_explorer.errors import ExplorerError, MemoryUnknown
 from lora_explorer.memory.plan.step import Step
 from lora_explorer.memory.runs.size_law import TILE_TOKENS, NoLaw, Point, SizeLaw, size_law
 from lora_explorer.memory.runs.traced_run import RecipeAdapter, TracedRun, trace_run
-from lora_explorer.memory.tracing.events import Whole, whole
+from lora_explorer.memory.tracing.events import whole
 from lora_explorer.memory.tracing.prepared_model import Adapter
+from lora_explorer.memory.watching.trace import Whole
 
 FAMILIES_OF_A_MODEL = 16
 Trace = Callable[[Point], TracedRun]
@@ -29,6 +32,9 @@ _UNEVEN_LOSSES = ("liger fused",)
 # them grow alike; odd and even multiples of the tile, so that a kernel that rounds to more than a tile shows.
 _ROWS = ((2, 3), (67, 61))
 _TILES = ((3, 5), (262, 253))
+_POSITIONS = re.compile(r"(^|[._])(wpe|embed_positions?|positions?_embed\w*)$")
+_OTHER_SENSES = re.compile("vision|visual|image|audio|encoder")
+_MOST_PADDING_ROWS = 2
 _NO_WINDOW = 1 << 40
 _RANKS = ((5, 7, 11), (257, 251, 241))
 
@@ -93,7 +99,11 @@ _families: WeakKeyDictionary[Skeleton, OrderedDict[_Kin, _Family]] = WeakKeyDict
 
 
 def run_of(skeleton: Skeleton, step: Step, adapter: Adapter, *, full_depth: bool = False) -> TracedRun:
-    """As `trace_run`, and equal to it, but by law where three runs of the family have been traced."""
+    """As `trace_run`, and equal to it, but by law where three runs of the family have been traced.
+
+    Raises MemoryUnknown also for a length that the model has no positions for, which a trace without values cannot see.
+    """
+    _check_positions(skeleton, step)
     if full_depth:
         return trace_run(skeleton, step, adapter, full_depth=True)
     kin, point = _kin(skeleton, step, adapter)
@@ -117,7 +127,7 @@ def _kin(skeleton: Skeleton, step: Step, adapter: Adapter) -> tuple[_Kin, Point]
     rank: int | None = 1
     if isinstance(adapter, RecipeAdapter) and adapter.rank is not None:
         shared, point = adapter.kin, point._replace(rank=adapter.rank)
-        rank = adapter.rank if adapter.scales_by_one and _has_experts(skeleton) else None
+        rank = adapter.rank if adapter.scales_by_one and _may_skip_scaling(skeleton) else None
     windows = _windows_around(skeleton, point.tokens)
     kin = _Kin(shapeless, shared, point.rows == 1, point.tokens % TILE_TOKENS, windows, rank=rank)
     if step.loss in _UNEVEN_LOSSES:
@@ -136,10 +146,35 @@ def _windows_around(skeleton: Skeleton, tokens: int) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=16)
-def _has_experts(skeleton: Skeleton) -> bool:
+def _may_skip_scaling(skeleton: Skeleton) -> bool:
     """Whether PEFT may adapt parameters of three dimensions, and leave a scale of one out (lora/layer.py)."""
     with skeleton.lock:
         return any(parameter.dim() == 3 for parameter in skeleton.model.parameters())
+
+
+def _check_positions(skeleton: Skeleton, step: Step) -> None:
+    """Packed documents are shorter than the row that they share."""
+    positions = _table_positions(skeleton)
+    if positions is not None and step.sequence_len > positions and not step.packed:
+        raise MemoryUnknown(
+            f"sequence_len: this model has a table of {positions:,} positions and stops beyond it; "
+            f"{step.sequence_len:,} tokens are too many.",
+            setting="sequence_len",
+            suggestion=str(positions),
+        )
+
+
+@lru_cache(maxsize=16)
+def _table_positions(skeleton: Skeleton) -> int | None:
+    """Positions in a table of the language model, without the few rows that some keep for padding; None without one."""
+    positions = getattr(skeleton.config.get_text_config(), "max_position_embeddings", None)
+    tables = (
+        module.num_embeddings
+        for path, module in skeleton.model.named_modules()
+        if isinstance(module, nn.Embedding) and _POSITIONS.search(path) and not _OTHER_SENSES.search(path)
+    )
+    rows = [count for count in tables if isinstance(positions, int) and 0 <= count - positions <= _MOST_PADDING_ROWS]
+    return positions if rows and isinstance(positions, int) else None
 
 
 def _at(point: Point, step: Step, adapter: Adapter) -> tuple[Step, Adapter]:

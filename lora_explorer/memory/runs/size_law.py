@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lora_explorer.memory.tracing.events import Whole
+from lora_explorer.memory.watching.trace import Whole
 
 # Lengths at which kernels round their tiles; a law holds for lengths that leave the same remainder.
 TILE_TOKENS = 128

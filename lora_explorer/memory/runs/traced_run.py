@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import gc
+import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import RLock
+from traceback import walk_tb
 from typing import TYPE_CHECKING
 
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from lora_explorer.adapters import inject_adapter, plan_adapter
 from lora_explorer.base_models.skeleton import Skeleton
 from lora_explorer.errors import ExplorerError, MemoryUnknown
-from lora_explorer.memory.plan.optimizers import OptimizerTrace, TrainedTensor, trace_optimizer, trained_tensors
+from lora_explorer.memory.plan.optimizers import OptimizerTrace, TrainedTensor, trace_optimizer
 from lora_explorer.memory.plan.parallel import Parallelism, Share, share_of
 from lora_explorer.memory.plan.step import Loading, Step
 from lora_explorer.memory.replay.loading import load
-from lora_explorer.memory.replay.timeline import with_steps
-from lora_explorer.memory.tracing.events import Part, Timeline, Whole
-from lora_explorer.memory.tracing.layers import Stack, layer_kinds, shallow_stack, whole_stack
+from lora_explorer.memory.replay.timeline import Found, with_steps
+from lora_explorer.memory.tracing.events import Part, Timeline
+from lora_explorer.memory.tracing.layers import Stack, container_path, layer_kinds, shallow_stack, whole_stack
 from lora_explorer.memory.tracing.one_pass import trace_step
-from lora_explorer.memory.tracing.prepared_model import Adapter, base_of, layer_of, prepare, residents
+from lora_explorer.memory.tracing.prepared_model import Adapter, kept_layers, prepare, residents, trained
 from lora_explorer.memory.tracing.unrolling import CannotUnroll, unroll, unroll_part, unroll_residents
-from lora_explorer.memory.watching.trace import Resident, Trace
+from lora_explorer.memory.watching.trace import Resident, Trace, Whole
 from lora_explorer.settings import Recipe
 
 if TYPE_CHECKING:
@@ -68,12 +71,21 @@ class RecipeAdapter:
         """The same with another rank."""
         return RecipeAdapter(self.recipe.model_copy(update={"lora_r": rank}))
 
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """Where layers are replicated: for every layer the one of the base model that it is made from."""
+        return tuple(layer for start, end in self.recipe.peft_layer_replication for layer in range(start, end))
+
+    def in_replicated_layers(self) -> RecipeAdapter:
+        """The same for a model whose layers are replicated already."""
+        return RecipeAdapter(self.recipe.model_copy(update={"peft_layer_replication": ()}))
+
     def inject(self, model: PreTrainedModel) -> nn.Module:
         adapted: nn.Module = inject_adapter(self.recipe, model)
         return adapted
 
     def layer_kinds(self, skeleton: Skeleton) -> Sequence[Hashable]:
-        kinds: list[set[Hashable]] = [set() for _ in range(skeleton.num_layers)]
+        kinds: list[set[Hashable]] = [set() for _ in range(len(self.sources) or skeleton.num_layers)]
         for module in plan_adapter(self.recipe, skeleton).modules:
             if module.layer is not None:
                 kinds[module.layer].add((module.path.partition(f".{module.layer}.")[2], module.r, module.via))
@@ -141,17 +153,26 @@ class TracedRun:
 def trace_run(skeleton: Skeleton, step: Step, adapter: Adapter, *, full_depth: bool = False) -> TracedRun:
     """Trace one step. Falls back to every layer where a few cannot stand for all. Raises MemoryUnknown."""
     with _tracing, _collection_paused():
-        whole = whole_stack(skeleton.num_layers)
-        kinds = list(zip(layer_kinds(skeleton), adapter.layer_kinds(skeleton), strict=True))
-        shallow = shallow_stack(kinds)
+        shallow, injected = stack_of(skeleton, adapter)
+        whole = whole_stack(len(shallow.stands_in), shallow.sources)
         # Layer inputs on their way to the host are held over the next layers: a few cannot stand for all.
         held_over = step.offloading in ("streamed", "hidden states") and step.checkpointing is not None
         if full_depth or shallow.is_whole or held_over:
-            return _trace(skeleton, whole, step, adapter)
+            return _trace(skeleton, whole, step, injected)
         try:
-            return _trace(skeleton, shallow, step, adapter)
+            return _trace(skeleton, shallow, step, injected)
         except (CannotUnroll, MemoryUnknown):
-            return _trace(skeleton, whole, step, adapter)
+            return _trace(skeleton, whole, step, injected)
+
+
+def stack_of(skeleton: Skeleton, adapter: Adapter) -> tuple[Stack, Adapter]:
+    """The layers that are trained, one of each kind kept, and the adapter to put into them. Raises AdapterRefused."""
+    base_kinds = layer_kinds(skeleton)
+    sources = adapter.sources if isinstance(adapter, RecipeAdapter) else ()
+    kinds = [base_kinds[source] for source in sources] or base_kinds
+    stack = shallow_stack(list(zip(kinds, adapter.layer_kinds(skeleton), strict=True)), sources)
+    in_place = adapter.in_replicated_layers() if sources and isinstance(adapter, RecipeAdapter) else adapter
+    return stack, in_place
 
 
 def timeline_of(run: TracedRun, step: Step, workspace_bytes: int, race: int = 0) -> Timeline:
@@ -162,8 +183,7 @@ def timeline_of(run: TracedRun, step: Step, workspace_bytes: int, race: int = 0)
     timeline.extend(run.load(race))
     if step.empties_cache:
         timeline.empty_cache()
-    optimizer = optimizer_of(run, step)
-    return with_steps(timeline, run.part, optimizer, workspace_bytes, biased_products=run.adds_biases)
+    return with_steps(timeline, run.part, optimizer_of(run, step), _found(run, run.trained, step, workspace_bytes))
 
 
 def optimizer_of(run: TracedRun, step: Step) -> OptimizerTrace:
@@ -180,21 +200,27 @@ def _timeline_of_share(
     if step.empties_cache:
         timeline.empty_cache()
     optimizer = trace_optimizer(step.optimizer, share.trained, clips_gradients=step.clips_gradients)
-    return with_steps(timeline, share.trace, optimizer, workspace_bytes, biased_products=run.adds_biases)
+    return with_steps(timeline, share.trace, optimizer, _found(run, share.trained, step, workspace_bytes))
+
+
+def _found(run: TracedRun, trained: Sequence[TrainedTensor], step: Step, workspace_bytes: int) -> Found:
+    gradients = [math.prod(tensor.shape) * tensor.dtype.itemsize for tensor in trained]
+    return Found(workspace_bytes, run.adds_biases, gradients if step.accumulates else ())
 
 
 def _trace(skeleton: Skeleton, stack: Stack, step: Step, adapter: Adapter) -> TracedRun:
-    container = skeleton.layer_paths[0].rpartition(".")[0] if skeleton.layer_paths else ""
+    container = container_path(skeleton)
+    model: nn.Module | None = None
     try:
         model = prepare(skeleton, stack, step, adapter)
-        layers = {number: base_of(model).get_submodule(skeleton.layer_paths[number]) for number in stack.kept}
-        trace = trace_step(model, layers, step)
+        # Before the step: it moves bitsandbytes' 8-bit scales from the weight to where they cannot be seen.
+        held = tuple(residents(model, container, step))
+        trace = trace_step(model, kept_layers(model, skeleton, stack), step)
     except ExplorerError:
         raise
     except TRACE_FAILURES as error:
-        raise MemoryUnknown(_sentence(skeleton, error), setting="base_model") from error
-    held = residents(model, container, step)
-    run = TracedRun(stack, tuple(held), tuple(_trained(model, container)), trace, step.loading)
+        raise _stopped_in_adapter(model, skeleton, adapter, error) or _stopped(skeleton, error) from error
+    run = TracedRun(stack, held, tuple(trained(model, container)), trace, step.loading)
     # Where a few layers cannot stand for all it shows here.
     unroll_part(trace, stack)
     return run
@@ -217,15 +243,31 @@ def _collection_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _trained(model: nn.Module, container: str) -> Iterator[tuple[int | None, TrainedTensor]]:
-    named = [(path, parameter) for path, parameter in model.named_parameters() if parameter.requires_grad]
-    for (path, _), tensor in zip(named, trained_tensors(named), strict=True):
-        yield layer_of(path, container), tensor
-
-
-def _sentence(skeleton: Skeleton, error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return (
+def _stopped(skeleton: Skeleton, error: BaseException) -> MemoryUnknown:
+    return MemoryUnknown(
         f"The memory of this {skeleton.config.model_type} model is not known: a training step with these settings "
-        f"cannot be run without values ({type(error).__name__}: {text[0] if text else 'no reason given'})."
+        f"cannot be run without values ({_reason(error)}).",
+        setting="base_model",
     )
+
+
+def _stopped_in_adapter(
+    model: nn.Module | None, skeleton: Skeleton, adapter: Adapter, error: BaseException
+) -> MemoryUnknown | None:
+    """The same where one of PEFT's layers gave up, which the setting that put it there can help."""
+    *_, (frame, _) = walk_tb(error.__traceback__)
+    layer = frame.f_locals.get("self")
+    if model is None or not isinstance(layer, BaseTunerLayer) or not isinstance(adapter, RecipeAdapter):
+        return None
+    name = next(path for path, module in model.named_modules() if module is layer).rpartition(".")[2]
+    vias = (module.via for module in plan_adapter(adapter.recipe, skeleton).modules if module.kind == name)
+    via = next(vias, "lora_target_modules")
+    # PEFT adds its product to one tensor; a router, say, hands out scores and choices.
+    several = "tuple" in str(error)
+    why = "returns several values where PEFT's layer expects one" if several else f"fails ({_reason(error)})"
+    return MemoryUnknown(f"{via}: training stops at {name}, which {why}; leave it out of the targets.", setting=via)
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0] if text else 'no reason given'}"

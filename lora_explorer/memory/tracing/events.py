@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lora_explorer.memory.plan.optimizers import StepEvents
-from lora_explorer.memory.watching.trace import Category, Segment, Trace
-
-Whole = NDArray[np.int64]
+from lora_explorer.memory.watching.trace import Category, Segment, Trace, Whole
 
 CATEGORIES: tuple[Category, ...] = get_args(Category)
 _CODES = {category: code for code, category in enumerate(CATEGORIES)}

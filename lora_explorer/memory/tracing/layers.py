@@ -25,9 +25,12 @@ class Stack:
     """The repeated layers of a model and the few that stand for all of them.
 
     stands_in: for every layer of the full model the kept layer that it is like; kept layers stand for themselves.
+    sources: where PEFT replicates layers, for every layer the one of the base model whose weights it shares; else
+    empty.
     """
 
     stands_in: tuple[int, ...]
+    sources: tuple[int, ...] = ()
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -37,19 +40,23 @@ class Stack:
     def is_whole(self) -> bool:
         return len(self.kept) == len(self.stands_in)
 
+    def source_of(self, layer: int) -> int:
+        """The layer of the base model that a layer is."""
+        return self.sources[layer] if self.sources else layer
 
-def whole_stack(layers: int) -> Stack:
+
+def whole_stack(layers: int, sources: tuple[int, ...] = ()) -> Stack:
     """Every layer kept."""
-    return Stack(tuple(range(layers)))
+    return Stack(tuple(range(layers)), sources)
 
 
-def shallow_stack(kinds: Sequence[Hashable]) -> Stack:
+def shallow_stack(kinds: Sequence[Hashable], sources: tuple[int, ...] = ()) -> Stack:
     """Keep the first and the last layer, whose neighbours differ, and of those between one of each kind."""
     last = len(kinds) - 1
     inner: dict[Hashable, int] = {}
     for index in range(1, last):
         inner.setdefault(kinds[index], index)
-    return Stack(tuple(index if index in (0, last) else inner[kind] for index, kind in enumerate(kinds)))
+    return Stack(tuple(index if index in (0, last) else inner[kind] for index, kind in enumerate(kinds)), sources)
 
 
 @lru_cache(maxsize=16)
@@ -61,21 +68,51 @@ def layer_kinds(skeleton: Skeleton) -> tuple[int, ...]:
         return tuple(numbers.setdefault(_signature(layer), len(numbers)) for layer in layers)
 
 
+def container_path(skeleton: Skeleton) -> str:
+    """The path of the list of decoder layers."""
+    return skeleton.layer_paths[0].rpartition(".")[0] if skeleton.layer_paths else ""
+
+
 def shallow_copy(skeleton: Skeleton, stack: Stack) -> PreTrainedModel:
-    """A model of its own with only the kept layers, which keep their numbers in their paths."""
-    container_path = skeleton.layer_paths[0].rpartition(".")[0] if skeleton.layer_paths else ""
+    """A model of its own with only the kept layers, which keep their numbers in their paths.
+
+    Replicated layers have weights of their own here: which ones they share is known from the stack.
+    """
     with skeleton.lock:
-        container = skeleton.model.get_submodule(container_path)
+        container = skeleton.model.get_submodule(container_path(skeleton))
         kept = nn.ModuleList()
-        memo: dict[int, object] = {}
-        for name, layer in container.named_children():
-            if int(name) in stack.kept:
-                kept._modules[name] = copy.deepcopy(layer, memo)
+        memo: dict[int, Any] = {}
+        for number in stack.kept:
+            layer = container.get_submodule(str(stack.source_of(number)))
+            copied = memo.get(id(layer))
+            kept._modules[str(number)] = copy.deepcopy(layer, memo) if copied is None else _replica(copied)
+        for number in stack.kept if stack.sources else ():
+            _renumber(kept._modules[str(number)], number)
         memo[id(container)] = kept
         model: PreTrainedModel = copy.deepcopy(skeleton.model, memo)
+    if stack.sources:
+        _count_layers(model, len(stack.sources))
     if not stack.is_whole:
-        _shorten_lists(model, stack)
+        _shorten_lists(model, stack, skeleton.num_layers)
     return model
+
+
+def _replica(layer: nn.Module) -> nn.Module:
+    """Another layer with the same configs."""
+    return copy.deepcopy(layer, {id(config): config for config in configs_of(layer)})
+
+
+def _renumber(layer: nn.Module | None, number: int) -> None:
+    """A replicated layer knows its new number (peft/tuners/tuners_utils.py: replicate_layers)."""
+    for module in layer.modules() if layer is not None else ():
+        if hasattr(module, "layer_idx"):
+            vars(module)["layer_idx"] = number
+
+
+def _count_layers(model: PreTrainedModel, layers: int) -> None:
+    """The config counts replicated layers; its own setter would check its lists against their number."""
+    name = model.config.attribute_map.get("num_hidden_layers", "num_hidden_layers")
+    vars(model.config)[name] = layers
 
 
 def configs_of(model: nn.Module) -> list[Any]:
@@ -84,13 +121,16 @@ def configs_of(model: nn.Module) -> list[Any]:
     return list(found.values())
 
 
-def _shorten_lists(model: PreTrainedModel, stack: Stack) -> None:
-    """Lists of the config with one entry a layer are read by position while the model runs."""
+def _shorten_lists(model: PreTrainedModel, stack: Stack, layers: int) -> None:
+    """Lists of the config with one entry a layer are read by position while the model runs.
+
+    layers: of the base model. Replicated layers beyond have no entry, and a model that reads one fails as it would.
+    """
     for config in configs_of(model):
         for name, value in vars(config).items():
-            if isinstance(value, list) and len(value) == len(stack.stands_in):
+            if isinstance(value, list) and len(value) == layers:
                 # The config's own setter would check the list against the number of layers.
-                vars(config)[name] = [value[index] for index in stack.kept]
+                vars(config)[name] = [value[index] for index in stack.kept if index < layers]
 
 
 def _signature(layer: nn.Module) -> Hashable:

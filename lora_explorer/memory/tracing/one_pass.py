@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_iter
 
 from lora_explorer.memory.kernels.attention import keys_repeated
-from lora_explorer.memory.kernels.cuda import CudaOperators, HostOperators
+from lora_explorer.memory.kernels.cuda import CudaOperators
 from lora_explorer.memory.kernels.experts import grouped_forms
+from lora_explorer.memory.kernels.host import HostOperators
 from lora_explorer.memory.kernels.losses import DeferredHead
 from lora_explorer.memory.kernels.offloading import offloading
 from lora_explorer.memory.plan.step import Step
@@ -29,8 +30,9 @@ def trace_step(model: nn.Module, layers: dict[int, nn.Module], step: Step, *, de
 
     layers: the repeated layers by number. device: "meta", or "cpu" to watch real tensors.
     """
-    # A document boundary is found by asking whether positions rise by one throughout: yes unless packed.
-    answers = {bool: not step.packed, int: step.sequence_len, float: 1.0}
+    # A document boundary is found by asking whether positions rise by one throughout: yes unless packed. Whether a
+    # mask is needed is found by asking whether it lets everything through: yes unless rows are padded.
+    answers = {bool: not (step.packed or step.padded), int: step.sequence_len, float: 1.0}
     on_cuda = step.kernels == "cuda"
     forms = _forms(step) if device == "meta" else None
     watch = StorageWatch(device, answers, forms, INNER_TEMPORARIES if on_cuda else {})

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from lora_explorer.errors import MemoryUnknown
 from lora_explorer.memory.kernels import attention, experts, fused_kernels, losses
+from lora_explorer.memory.plan.optimizers import TrainedTensor, trained_tensors
 from lora_explorer.memory.plan.step import Step
-from lora_explorer.memory.tracing.layers import Stack, configs_of, shallow_copy
+from lora_explorer.memory.tracing.layers import Stack, configs_of, container_path, shallow_copy
 from lora_explorer.memory.tracing.quantization import quantization_tensors, quantize
 from lora_explorer.memory.watching.trace import Category, Resident
 
@@ -80,9 +81,15 @@ def prepare(skeleton: Skeleton, stack: Stack, step: Step, adapter: Adapter) -> n
         adapted = adapter.inject(model)
         if step.inputs_require_grads:
             model.enable_input_require_grads()
-    fused_kernels.install(model, step.fused_lora, [model.get_submodule(skeleton.layer_paths[n]) for n in stack.kept])
+    fused_kernels.install(model, step.fused_lora, list(kept_layers(model, skeleton, stack).values()))
     losses.install(model, step.loss, step.loss_chunks)
     return adapted.train()
+
+
+def kept_layers(model: nn.Module, skeleton: Skeleton, stack: Stack) -> dict[int, nn.Module]:
+    """The layers that a prepared model has, by number."""
+    container = base_of(model).get_submodule(container_path(skeleton))
+    return {number: container.get_submodule(str(number)) for number in stack.kept}
 
 
 def residents(model: nn.Module, stack_path: str, step: Step) -> list[Resident]:
@@ -108,6 +115,13 @@ def _loaded_params(tensor: Tensor) -> int:
     if state is not None:
         return int(state.shape.numel())
     return tensor.numel() if isinstance(tensor, nn.Parameter) else 0
+
+
+def trained(model: nn.Module, stack_path: str) -> Iterator[tuple[int | None, TrainedTensor]]:
+    """The trained tensors of a prepared model, each with its layer."""
+    named = [(path, parameter) for path, parameter in model.named_parameters() if parameter.requires_grad]
+    for (path, _), tensor in zip(named, trained_tensors(named), strict=True):
+        yield layer_of(path, stack_path), tensor
 
 
 def base_of(model: nn.Module) -> Any:

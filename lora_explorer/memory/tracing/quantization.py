@@ -15,6 +15,7 @@ from torch.nn.utils import parametrize
 
 from lora_explorer.errors import MemoryUnknown
 from lora_explorer.memory.plan.step import Quantization
+from lora_explorer.memory.tracing.layers import configs_of
 from lora_explorer.memory.watching.watch import StorageWatch
 
 if TYPE_CHECKING:
@@ -26,9 +27,16 @@ FUSED_PRODUCT_ROWS = 320
 # bitsandbytes.functional.quantize_4bit: the block maxima are themselves quantized in blocks of 256, 8 bits each.
 STATISTICS_BLOCK = 256
 
+# What Axolotl leaves out by architecture (axolotl/utils/nf4.py: bnb_4bit_skip_modules; axolotl/loaders/model.py).
+EXEMPT_FROM_4_BIT: dict[str, tuple[str, ...]] = {
+    "falcon_h1": ("out_proj",),
+    "nemotron_labs_diffusion_vlm": ("encoder.vision_tower", "encoder.multi_modal_projector", "diffusion_head"),
+}
+EXEMPT_FROM_8_BIT: dict[str, tuple[str, ...]] = {"falcon_h1": ("out_proj",), "jamba": ("mamba",)}
+
 
 def quantize(model: PreTrainedModel, quantization: Quantization, compute_dtype: torch.dtype) -> None:
-    """Replace the linear layers that transformers would quantize; the output head stays as it is.
+    """Replace the linear layers that transformers would quantize for Axolotl.
 
     Raises MemoryUnknown where the installed bitsandbytes cannot do it.
     """
@@ -45,13 +53,16 @@ def quantize(model: PreTrainedModel, quantization: Quantization, compute_dtype: 
         bnb_4bit_use_double_quant=quantization.double_quant,
         bnb_4bit_compute_dtype=compute_dtype,
     )
-    replace_with_bnb_linear(model, _kept_in_full(model), config)
+    replace_with_bnb_linear(model, _exempt(model, quantization), config)
     for module in model.modules():
         _fill(module, quantization, compute_dtype)
     if quantization.experts:
         _quantize_experts(model, quantization, compute_dtype)
     marker = "is_loaded_in_8bit" if eight_bit else "is_loaded_in_4bit"
     setattr(model, marker, True)
+    for config in configs_of(model):
+        # Some models ask for it before they reach into a weight (transformers/quantizers/base.py).
+        config._is_quantized = True
 
 
 def _look_for_kernels(quantization: Quantization) -> None:
@@ -128,10 +139,17 @@ def _packed(shape: torch.Size) -> Tensor:
     return torch.empty(((shape.numel() + 1) // 2, 1), dtype=torch.uint8, device="meta")
 
 
-def _kept_in_full(model: PreTrainedModel) -> list[str]:
-    from transformers.quantizers.base import get_keys_to_not_convert
+def _exempt(model: PreTrainedModel, quantization: Quantization) -> list[str]:
+    """Names of what is not quantized. A list of its own also frees the output head, which is then quantized."""
+    from transformers.quantizers.base import HfQuantizer
 
-    return list(get_keys_to_not_convert(model))
+    named = quantization.exempt
+    if named is None:
+        named = (EXEMPT_FROM_8_BIT if quantization.kind == "int8" else EXEMPT_FROM_4_BIT).get(model.config.model_type)
+    choose: Callable[..., list[str]] = HfQuantizer.get_modules_to_not_convert
+    # A head that is tied has no weight of its own to quantize.
+    tied = [path.removesuffix(".weight") for path in model.all_tied_weights_keys]
+    return tied + choose(model, None if named is None else list(named), model._keep_in_fp32_modules)
 
 
 def _fill(module: nn.Module, quantization: Quantization, compute_dtype: torch.dtype) -> None:

@@ -8,14 +8,14 @@ plays there. Whatever does not fit this picture raises CannotUnroll, and the who
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
-from lora_explorer.memory.tracing.events import Part, Whole, as_trace, part_of, whole
+from lora_explorer.memory.tracing.events import Part, as_trace, part_of, whole
 from lora_explorer.memory.tracing.layers import Stack
-from lora_explorer.memory.watching.trace import Phase, Resident, Segment, Trace
+from lora_explorer.memory.watching.trace import Phase, Resident, Segment, Trace, Whole
 
 
 class CannotUnroll(Exception):
@@ -126,7 +126,7 @@ def lay_out(events: tuple[int, ...], marks: Marks, finish: tuple[int, ...], stac
 
 
 def unroll_residents(residents: Sequence[Resident], stack: Stack) -> list[Resident]:
-    """What the whole model holds, in the order of its layers."""
+    """What the whole model holds, in the order of its layers; layers that share weights hold them once."""
     by_layer: dict[int | None, list[Resident]] = defaultdict(list)
     for resident in residents:
         by_layer[resident.layer].append(resident)
@@ -134,11 +134,30 @@ def unroll_residents(residents: Sequence[Resident], stack: Stack) -> list[Reside
     before = [resident for resident in residents[:first] if resident.layer is None]
     after = [resident for resident in residents[first:] if resident.layer is None]
     layers = [
-        resident._replace(layer=layer, path=resident.path.replace(f".{like}.", f".{layer}.", 1))
+        _in_layer(resident, like, layer)
         for layer, like in enumerate(stack.stands_in)
         for resident in by_layer[like]
+        if not (stack.sources and _is_shared(resident) and stack.sources[layer] in stack.sources[:layer])
     ]
-    return before + layers + after
+    return before + layers + after + list(_copied_states(by_layer, stack))
+
+
+def _in_layer(resident: Resident, like: int, layer: int) -> Resident:
+    return resident._replace(layer=layer, path=resident.path.replace(f".{like}.", f".{layer}.", 1))
+
+
+def _is_shared(resident: Resident) -> bool:
+    """Whether replicated layers have it in common: parameters and what belongs to them, but no buffers."""
+    return resident.arrives_bytes > 0 or resident.category == "quantization state"
+
+
+def _copied_states(by_layer: Mapping[int | None, Sequence[Resident]], stack: Stack) -> Iterator[Resident]:
+    """PEFT copies every layer that it replicates and then shares the parameters only. bitsandbytes' modules hold the
+    state of their weight as well, whose copy nothing takes away (peft/tuners/tuners_utils.py: clone_module)."""
+    for layer, like in enumerate(stack.stands_in if stack.sources else ()):
+        for resident in by_layer[like]:
+            if resident.category == "quantization state":
+                yield _in_layer(resident, like, layer)._replace(copied=True)
 
 
 def _take_apart(events: Sequence[int], marks: Marks, finish: Sequence[int], stack: Stack) -> _Analysis:

@@ -6,6 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+Whole = NDArray[np.int64]
+
 Category = Literal[
     "base weights",
     "quantization state",
@@ -35,7 +40,8 @@ class Resident(NamedTuple):
 
     layer: its layer, None outside the repeated layers. arrives_bytes: size of the checkpoint's tensor that it is made
     from while loading; 0 when it is not made from one. quantized: made beside that tensor, which is then let go at
-    once; other tensors whose type changes are converted after all of them have arrived.
+    once; other tensors whose type changes are converted after all of them have arrived. copied: made from another one
+    after loading.
     """
 
     size_bytes: int
@@ -44,6 +50,7 @@ class Resident(NamedTuple):
     path: str
     arrives_bytes: int = 0
     quantized: bool = False
+    copied: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from ..models import LLAMA, Lora, peak_of, skeleton_of
 
 
 def inputs(heads: int, key_heads: int, tokens: int, width: int = 64) -> tuple[Tensor, Tensor, Tensor]:
-    """query, key and value in bfloat16."""
+    """query, key and value in float16."""
 
     def one(count: int) -> Tensor:
-        return torch.empty(2, count, tokens, width, dtype=torch.bfloat16, device="meta", requires_grad=True)
+        return torch.empty(2, count, tokens, width, dtype=torch.float16, device="meta", requires_grad=True)
 
     return one(heads), one(key_heads), one(key_heads)
 
@@ -31,6 +31,14 @@ def forward_sizes(has_flash: bool, tokens: int, **options: bool) -> int:
         output = fused_attention(has_flash, query, key, value, **options)
     del output
     return sum(watch.trace().sizes_bytes)
+
+
+def test_bfloat16_without_flash_kernels_stores_the_scores_as_no_fused_kernel_takes_it() -> None:
+    query, key, value = (tensor.detach().bfloat16() for tensor in inputs(4, 4, 1024))
+    with StorageWatch("meta") as watch:
+        fused_attention(False, query, key, value)
+    assert max(watch.trace().sizes_bytes) >= 2 * 4 * 1024 * 1024 * 2
+    assert forward_sizes(False, 1024) < 2 * 4 * 1024 * 1024 * 2
 
 
 @pytest.mark.parametrize("has_flash", [True, False])

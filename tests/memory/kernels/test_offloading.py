@@ -133,11 +133,20 @@ def test_leaving_inputs_come_back_for_the_backward_pass(checkpointing: Checkpoin
     assert peak_of(trace) < peak_of(plain)
 
 
-@pytest.mark.parametrize("kind", ["streamed", "synchronous", "hidden states"])
-@pytest.mark.parametrize("checkpointing", [None, "non-reentrant"])
+@pytest.mark.parametrize(
+    ("kind", "checkpointing"), [("synchronous", None), ("synchronous", "non-reentrant"), ("hidden states", None)]
+)
 def test_a_few_layers_show_what_all_of_them_do(kind: Offloading, checkpointing: Any) -> None:
     step = replace(STEP, offloading=kind, checkpointing=checkpointing)
-    assert peak_of(traced(step)) == peak_of(traced(step, full_depth=True))
+    few, whole = (trace_run(skeleton_of(WIDE), step, LORA, full_depth=full) for full in (False, True))
+    assert (few.stack.is_whole, whole.stack.is_whole) == (False, True)
+    assert peak_of(few.trace) == peak_of(whole.trace)
+
+
+@pytest.mark.parametrize("kind", ["streamed", "hidden states"])
+def test_what_is_held_over_the_next_layers_is_traced_through_all_of_them(kind: Offloading) -> None:
+    step = replace(STEP, offloading=kind, checkpointing="non-reentrant")
+    assert trace_run(skeleton_of(WIDE), step, LORA).stack.is_whole
 
 
 def test_a_fully_trained_model_is_checkpointed_and_its_layer_inputs_leave() -> None:

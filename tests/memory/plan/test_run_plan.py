@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lora_explorer.memory import find_card
+from lora_explorer.memory import cards, find_card
 from lora_explorer.memory.kernels.fused_kernels import KERNELS
 from lora_explorer.memory.plan.run_plan import assumptions, step_from
 
@@ -44,7 +44,7 @@ def test_every_choice_is_said(settings: dict[str, Any], words: str) -> None:
 
 def test_a_choice_that_was_not_made_is_not_spoken_of() -> None:
     sentences = said({"lora_o_kernel": False})
-    for words in ("kernels run", "leaves", "leave", "torchao", "paged", "experts", "not modelled"):
+    for words in ("kernels run", "leaves", "leave", "torchao", "paged", "Experts", "not modelled"):
         assert words not in sentences
 
 
@@ -81,3 +81,26 @@ def test_merge_aware_adapters_run_through_pefts_layers() -> None:
     assert step_from(recipe_of(), None).fused_lora == set(KERNELS)
     recipe = recipe_of().model_copy(update={"nvfp4_merge_aware": True})
     assert not step_from(recipe, None).fused_lora
+
+
+def test_experts_run_one_by_one_before_ampere_and_it_is_said() -> None:
+    assert "one grouped product" in said({}, card="RTX 4090", has_experts=True)
+    before = said({}, card="T4", has_experts=True)
+    assert "one after the other" in before
+    assert "grouped product" not in before
+
+
+def test_a_context_that_nobody_measured_is_said_to_be_assumed() -> None:
+    by_source = {card.context_source: card for card in cards()}
+    assert set(by_source) == {"measured", "reported", "assumed"}
+    assert "is assumed, not measured" in said({}, card=by_source["assumed"].name)
+    assert "users of such cards report" in said({}, card=by_source["reported"].name)
+    assert "CUDA context" not in said({}, card=by_source["measured"].name)
+
+
+def test_auto_is_bfloat16_on_every_card_for_torch_says_yes_where_it_emulates_too() -> None:
+    for name in ("T4", "RTX 4090"):
+        assert step_from(recipe_of(bf16="auto"), find_card(name)).dtype == "bfloat16"
+        assert step_from(recipe_of(bf16="auto", fp16=True), find_card(name)).dtype == "float16"
+    assert "emulates" in said({}, card="T4")
+    assert "the scores are stored." in said({}, card="T4")

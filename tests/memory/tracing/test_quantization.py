@@ -37,6 +37,22 @@ def test_4_bit_with_double_quantization_holds_the_published_bytes() -> None:
     assert held_bytes(run, "base weights", "quantization state") == pytest.approx(expected, rel=1e-4)
 
 
+def test_8_bit_holds_a_float32_scale_for_every_row() -> None:
+    run = loaded(Step(1, 16, quantization=Quantization("int8"), kbit_preparation=True))
+    rows = 32 * (2 * 4096 + 2 * 1024 + 2 * 14336 + 4096)
+    assert held_bytes(run, "quantization state") == 4 * rows
+
+
+def test_what_is_exempt_is_not_quantized_and_a_list_of_its_own_frees_the_head() -> None:
+    usual, exempt = (
+        loaded(Step(1, 16, quantization=Quantization("nf4", exempt=names))) for names in (None, ("down_proj",))
+    )
+    quantized = {r.path.rpartition(".")[0].rpartition(".")[2] for r in exempt.residents if r.quantized}
+    assert "down_proj" not in quantized
+    assert "lm_head" in quantized
+    assert all("lm_head" not in r.path for r in usual.residents if r.quantized)
+
+
 def test_without_double_quantization_each_block_of_64_has_a_float32_maximum() -> None:
     single, double = (
         loaded(Step(1, 16, quantization=Quantization("nf4", double_quant=double))) for double in (False, True)

@@ -1,0 +1,96 @@
+"""The README.md beside a trained adapter: what it is, how it was trained, and the settings to train it again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from huggingface_hub import ModelCard, ModelCardData
+
+from lora_explorer.preview.plan import PreviewPlan
+from lora_explorer.preview.run_folder import RunFolder
+
+
+def write_model_card(folder: RunFolder, plan: PreviewPlan, steps: int) -> None:
+    """Complete the card that PEFT began when it saved the adapter."""
+    file = folder.adapter / "README.md"
+    facts = ModelCard.load(file).data.to_dict() if file.is_file() else {}
+    facts |= {"library_name": "peft", "tags": sorted({*facts.get("tags", ()), "lora", "lora-explorer"})}
+    ModelCard(f"---\n{ModelCardData(**facts).to_yaml()}\n---\n{_text(folder, plan, steps)}").save(file)
+
+
+def _text(folder: RunFolder, plan: PreviewPlan, steps: int) -> str:
+    request = plan.request
+    rows = {
+        "Base model": plan.source.base_model.name,
+        "Data": f"{request.data.name} ({request.data.origin})",
+        "Steps": f"{steps}",
+        "Rows a step": f"{plan.micro_batch_size} × {plan.gradient_accumulation_steps}",
+        "Sequence length": f"{plan.sequence_len}",
+        "Precision": plan.dtype if plan.bits is None else f"{plan.dtype}, base weights in {plan.bits} bits",
+        "Device": (folder.read("environment") or {}).get("device", plan.device),
+        "Seed": f"{plan.seed}",
+    }
+    return "\n".join(
+        [
+            "# A LoRA adapter from a short training preview",
+            "",
+            f"Trained for {_steps(steps)} to see whether the settings learn; it is no finished model.",
+            "",
+            "| | |",
+            "|---|---|",
+            *(f"| {name} | {value} |" for name, value in rows.items()),
+            "",
+            *_listed("Done otherwise than the settings say:", plan.notes),
+            "## Use",
+            "",
+            *_fenced("python", _usage(plan)),
+            "## Settings",
+            "",
+            *_fenced("yaml", request.text or _recipe_text(plan)),
+            "## Versions",
+            "",
+            *(f"- {name} {version}" for name, version in _packages(folder).items()),
+            "",
+        ]
+    )
+
+
+def _steps(steps: int) -> str:
+    return "1 step" if steps == 1 else f"{steps} steps"
+
+
+def _listed(title: str, lines: tuple[str, ...]) -> list[str]:
+    return [title, "", *(f"- {line}" for line in lines), ""] if lines else []
+
+
+def _fenced(language: str, text: str) -> list[str]:
+    """A code block whose fence the text cannot close."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return [f"{fence}{language}", text.rstrip("\n"), fence, ""]
+
+
+def _usage(plan: PreviewPlan) -> str:
+    return "\n".join(
+        [
+            "from peft import PeftModel",
+            "from transformers import AutoModelForCausalLM",
+            "",
+            f"base = AutoModelForCausalLM.from_pretrained({plan.source.base_model.name!r})",
+            'model = PeftModel.from_pretrained(base, "path/to/this/folder")',
+        ]
+    )
+
+
+def _recipe_text(plan: PreviewPlan) -> str:
+    import yaml
+
+    recipe = plan.request.recipe
+    values: dict[str, Any] = recipe.model_dump(mode="json", include=recipe.model_fields_set)
+    return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+
+
+def _packages(folder: RunFolder) -> dict[str, str]:
+    found: dict[str, str] = (folder.read("environment") or {}).get("packages", {})
+    return found

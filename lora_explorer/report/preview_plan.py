@@ -1,0 +1,80 @@
+"""What will run, before it runs: where, with which weights, what is otherwise than written, and whether it fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from lora_explorer.report import words
+from lora_explorer.report.html import Html, join, tag
+
+if TYPE_CHECKING:
+    from lora_explorer.preview.plan import PreviewPlan
+    from lora_explorer.preview.prediction import Prediction
+    from lora_explorer.preview.request import Weights
+
+NOT_ASKED = "What will run is shown here before it starts."
+_DEVICES = {"cpu": "on the CPU", "cuda": "on the GPU", "mps": "on Apple's GPU"}
+_WEIGHTS = {
+    "own": "The base model's own weights",
+    "bundled": "SmolLM2-135M-Instruct in its place",
+    "shape": "Random weights in its shape: memory and speed, no loss",
+}
+WEIGHT_LABELS = (
+    ("Its own where they can be had, else random", ""),
+    ("The base model's own", "own"),
+    ("SmolLM2-135M-Instruct, bundled", "bundled"),
+    ("Random, in the base model's shape", "shape"),
+)
+"""Label and value of each choice of weights."""
+
+
+def plan_card(plan: PreviewPlan, prediction: Prediction | None, unknown: str = "") -> Html:
+    """One line on what runs, its size, each deviation from the recipe, and memory. unknown: why none is predicted."""
+    rows = f"{plan.micro_batch_size} × {plan.sequence_len:,} tokens"
+    accumulated = f" × {plan.gradient_accumulation_steps} micro-batches" if plan.gradient_accumulation_steps > 1 else ""
+    layers = f" · {words.counted(plan.layers, 'layer')}" if plan.layers else ""
+    what = f"{_DEVICES.get(plan.device, plan.device)} in {plan.dtype}{layers} · at most {rows}{accumulated} a step"
+    return tag(
+        "div",
+        tag("p", tag("b", _WEIGHTS[plan.weights]), f", {what}", class_="plan-what"),
+        memory_line(prediction, unknown),
+        _notes(plan.notes),
+        id="preview-plan",
+        data_device=plan.device,
+        data_weights=plan.weights,
+        data_value=prediction.needed_bytes if prediction else None,
+        data_fits=int(prediction.fits) if prediction else None,
+    )
+
+
+def memory_line(prediction: Prediction | None, unknown: str = "") -> Html:
+    """Predicted memory beside what is free, as a bar and in words."""
+    if prediction is None:
+        return tag("p", unknown or "How much memory it takes is not known before it runs.", class_="quiet-line")
+    full_bytes = max(prediction.needed_bytes, prediction.available_bytes, 1)
+    kind = "good" if prediction.fits else "bad"
+    needed = tag("span", class_=f"need {kind}", style=f"width:{100 * prediction.needed_bytes / full_bytes:.1f}%")
+    free = tag("i", style=f"left:{100 * prediction.available_bytes / full_bytes:.1f}%")
+    said = f"{words.gib(prediction.needed_bytes, 2)} GiB predicted, {words.gib(prediction.available_bytes, 2)} GiB free"
+    return join(
+        tag("div", needed, free, class_="need-bar", role="img", aria_label=said),
+        tag("p", said, class_="need-words"),
+        None
+        if prediction.fits
+        else tag("p", prediction.sentence(), class_="sentence", data_kind="error", role="status"),
+    )
+
+
+def weights_offer(offers: Iterable[tuple[Weights, str]]) -> Html:
+    """Which weights cannot be had here, and why. offers: a sentence for each kind, empty where it can be had."""
+    missing = [sentence for _, sentence in offers if sentence]
+    return tag("div", *(tag("p", sentence) for sentence in missing), class_="quiet") if missing else Html("")
+
+
+def _notes(notes: Iterable[str]) -> Html | None:
+    listed = [tag("li", note) for note in notes]
+    if not listed:
+        return None
+    title = tag("p", "Otherwise than written:", class_="quiet-line")
+    return join(title, tag("ul", *listed, class_="plan-notes"))

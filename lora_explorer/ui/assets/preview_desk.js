@@ -1,0 +1,101 @@
+// Keeps what a visitor chose for the next run, and whose browser this is. Everything else about runs is the server's.
+const OWNER = "lora-explorer.owner", RUN = "lora-explorer.run";
+const stored = (key) => {
+  try { return localStorage.getItem(key); } catch { return null; }
+};
+const store = (key, value) => {
+  // A browser may close its storage to a page; then only a reload forgets.
+  try { localStorage.setItem(key, value); } catch { /* nothing to keep it in */ }
+};
+const newSecret = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+const ownSecret = () => {
+  const known = stored(OWNER);
+  if (/^[0-9a-f]{32}$/.test(known ?? "")) return known;
+  const fresh = newSecret();
+  store(OWNER, fresh);
+  return fresh;
+};
+const owner = ownSecret();
+const set = (changes) => { props.value = { ...props.value, ...changes, owner }; };
+const attach = () => { set({}); trigger("attach"); };
+
+// Which fields are there is a matter of what is chosen in others.
+const style = document.head.appendChild(document.createElement("style"));
+const fit = () => {
+  const { data } = props.value.form;
+  const hidden = [...(data === "hub" ? [] : ["preview-dataset"]), ...(data === "upload" ? [] : ["preview-upload-row"])];
+  style.textContent = hidden.map((id) => `#${id} { display: none !important; }`).join(" ");
+};
+fit();
+
+let resting;
+const inSight = () => document.getElementById("panel-preview")?.offsetParent;
+const prepare = (wait_ms) => {
+  if (!inSight()) return;
+  for (const waiting of ["preview-plan-card", "preview-rows"]) document.getElementById(waiting)?.classList.add("pending");
+  clearTimeout(resting);
+  resting = setTimeout(() => { if (inSight()) trigger("prepare"); }, wait_ms);
+};
+const touch = (name, value) => {
+  set({ form: { ...props.value.form, [name]: value } });
+  fit();
+  prepare(400);
+};
+document.addEventListener("preview-touched", ({ detail: { name, value } }) => touch(name, value));
+document.addEventListener("setting-touched", () => prepare(900));
+document.addEventListener("preview-opened", () => setTimeout(() => prepare(0), 60));
+document.addEventListener("preview-ready", attach);
+// Another tab of this browser has started or opened a run.
+window.addEventListener("storage", ({ key }) => { if (key === RUN) attach(); });
+document.addEventListener("preview-shown", ({ detail: { run, status } }) => {
+  if (["waiting", "running"].includes(status) && stored(RUN) !== run) store(RUN, run);
+});
+
+// Buttons in lists of runs: what they ask, about which run.
+const ASKS = ["open", "remove"];
+document.addEventListener("click", ({ target }) => {
+  const button = target.closest?.("[data-run-ask]");
+  if (!button) return;
+  const { runAsk, run } = button.dataset;
+  if (runAsk === "remove" && button.dataset.sure === undefined) {
+    // Deleting cannot be undone: the first press asks, the second does.
+    button.dataset.sure = "";
+    button.textContent = "Delete for good?";
+    setTimeout(() => { delete button.dataset.sure; button.textContent = "Delete"; }, 4000);
+    return;
+  }
+  set({ asked: run });
+  if (ASKS.includes(runAsk)) trigger(runAsk);
+  if (runAsk === "open") [...document.querySelectorAll("#tabs [role=tab]")].find((tab) => tab.textContent.trim() === "Preview")?.click();
+});
+const boxes = () => [...document.querySelectorAll("[data-run-pick]")];
+const bound = () => {
+  const full = props.value.picked.length >= MOST_RUNS;
+  for (const box of boxes()) box.disabled = full && !box.checked;
+};
+document.addEventListener("change", ({ target }) => {
+  if (!target.matches?.("[data-run-pick]")) return;
+  set({ picked: boxes().filter((box) => box.checked).map((box) => box.dataset.runPick) });
+  bound();
+  trigger("overlay");
+});
+document.addEventListener("runs-listed", () => {
+  for (const box of boxes()) box.checked = props.value.picked.includes(box.dataset.runPick);
+  bound();
+});
+
+// A file that is too large is refused before it is sent.
+document.addEventListener("change", (event) => {
+  const { target } = event;
+  if (!target.matches?.("#preview-upload-row input[type=file]")) return;
+  const file = target.files[0];
+  if (!file || file.size <= MOST_FILE_BYTES) return;
+  event.stopImmediatePropagation();
+  event.preventDefault();
+  target.value = "";
+  const size = (file.size / 1e6).toLocaleString("en", { maximumFractionDigits: 1 });
+  const most = (MOST_FILE_BYTES / 1e6).toLocaleString("en", { maximumFractionDigits: 1 });
+  document.dispatchEvent(new CustomEvent("preview-fault", {
+    detail: { "preview-data": `${file.name} has ${size} MB; at most ${most} MB are read here.` },
+  }));
+}, true);
