@@ -91,7 +91,7 @@ def _stop_when_asked(queue: RunQueue, folder: RunFolder, stopping: threading.Eve
 
 
 def _wait_for_end(folder: RunFolder) -> None:
-    """A worker takes a moment to end after its last word."""
+    """A worker takes a moment to end after its last word, and the queue another to put its mark away."""
     deadline = time.monotonic() + _EXIT_SECONDS
-    while folder.worker() is not None and time.monotonic() < deadline:
+    while folder.read("worker") is not None and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)

@@ -111,7 +111,7 @@ class PreviewPlan:
 
 
 def plan_preview(request: PreviewRequest) -> PreviewPlan:
-    """Settle everything that can be settled before anything is loaded. Raises PreviewRefused."""
+    """Settle everything that can be settled before anything is loaded. Raises PreviewRefused, InvalidSettings."""
     _check(request)
     access = request.access
     check_choice(request.data, access=access)
@@ -188,7 +188,9 @@ def _with_lengths(draft: _Draft, request: PreviewRequest, device: Device) -> _Dr
     recipe = draft.recipe
     names = ("sequence_len", "micro_batch_size", "gradient_accumulation_steps")
     asked = {name: getattr(request, name) for name in names if getattr(request, name) is not None}
-    wanted = {name: getattr(recipe, name) for name in names} | asked
+    # Through the recipe, which refuses what is no length.
+    valid = recipe.changed(**asked)
+    wanted = {name: getattr(valid, name) for name in names}
     taken = (_host_lengths(wanted) | asked) if device == "cpu" else wanted
     if taken == wanted:
         return draft._replace(recipe=recipe.changed(**taken))

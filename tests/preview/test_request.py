@@ -15,6 +15,7 @@ from lora_explorer.preview import hub_files
 from lora_explorer.preview.plan import plan_preview
 from lora_explorer.preview.request import DataChoice, Limits, PreviewRequest, request_from
 from lora_explorer.preview.run_folder import HOME_VARIABLE, create_run
+from lora_explorer.preview.weights import Destination, find_weights
 from lora_explorer.settings import recipe_from
 
 from .tiny_training import continued, request_for, tiny_llama
@@ -77,5 +78,6 @@ def test_a_stranger_trains_a_billion_parameters_or_one_layer() -> None:
     assert load_skeleton(plan.source.base_model).total_params <= 10**9
     # Its two tables of embeddings have 1.05 billion.
     assert plan_preview(request("meta-llama/Llama-3.1-8B", access=STRANGER)).layers == 1
+    model, roomy = find_base_model("meta-llama/Llama-3.1-405B"), Destination("cuda", "bfloat16", available_bytes=10**12)
     with pytest.raises(PreviewRefused, match="on a public page at most 2 billion"):
-        plan_preview(request("meta-llama/Llama-3.1-405B", access=STRANGER))
+        find_weights(model, "shape", access=STRANGER, destination=roomy)
