@@ -23,7 +23,9 @@ if TYPE_CHECKING:
         AdapterRefused,
         ExplorerError,
         InvalidSettings,
+        MeasurementFailed,
         MemoryUnknown,
+        PreviewRefused,
         UnknownBaseModel,
         UnreadableYaml,
     )
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from lora_explorer.findings import Finding
     from lora_explorer.memory import MemoryEstimate, estimate_memory
     from lora_explorer.memory.cards import Card, cards, find_card
+    from lora_explorer.preview.following import follow
+    from lora_explorer.preview.queue import RunQueue
+    from lora_explorer.preview.request import DataChoice, PreviewRequest
     from lora_explorer.report.records import count_record, estimate_record, finding_records
     from lora_explorer.settings import SETTINGS, Recipe, Setting, find_problems, recipe_from
 
@@ -42,10 +47,14 @@ _MODULE_OF = {
         "adapters": "AdapterPlan inject_adapter plan_adapter",
         "base_models": "Access BaseModel base_model_from_config find_base_model preset_models",
         "base_models.skeleton": "Skeleton load_skeleton",
-        "errors": "AdapterRefused ExplorerError InvalidSettings MemoryUnknown UnknownBaseModel UnreadableYaml",
+        "errors": "AdapterRefused ExplorerError InvalidSettings MeasurementFailed MemoryUnknown PreviewRefused "
+        "UnknownBaseModel UnreadableYaml",
         "exports.axolotl": "Imported export_axolotl import_axolotl",
         "findings": "Finding",
         "memory": "Card MemoryEstimate cards estimate_memory find_card",
+        "preview.following": "follow",
+        "preview.queue": "RunQueue",
+        "preview.request": "DataChoice PreviewRequest",
         "report.records": "count_record estimate_record finding_records",
         "settings": "SETTINGS Recipe Setting find_problems recipe_from",
     }.items()
@@ -59,13 +68,18 @@ __all__ = [
     "AdapterRefused",
     "BaseModel",
     "Card",
+    "DataChoice",
     "ExplorerError",
     "Finding",
     "Imported",
     "InvalidSettings",
+    "MeasurementFailed",
     "MemoryEstimate",
     "MemoryUnknown",
+    "PreviewRefused",
+    "PreviewRequest",
     "Recipe",
+    "RunQueue",
     "Setting",
     "Skeleton",
     "UnknownBaseModel",
@@ -81,6 +95,7 @@ __all__ = [
     "find_card",
     "find_problems",
     "finding_records",
+    "follow",
     "import_axolotl",
     "inject_adapter",
     "load_skeleton",

@@ -17,13 +17,18 @@ PUBLIC = {
     "AdapterRefused",
     "BaseModel",
     "Card",
+    "DataChoice",
     "ExplorerError",
     "Finding",
     "Imported",
     "InvalidSettings",
+    "MeasurementFailed",
     "MemoryEstimate",
     "MemoryUnknown",
+    "PreviewRefused",
+    "PreviewRequest",
     "Recipe",
+    "RunQueue",
     "Setting",
     "Skeleton",
     "UnknownBaseModel",
@@ -39,6 +44,7 @@ PUBLIC = {
     "find_card",
     "find_problems",
     "finding_records",
+    "follow",
     "import_axolotl",
     "inject_adapter",
     "load_skeleton",
@@ -64,7 +70,10 @@ def test_another_name_is_an_attribute_error():
 
 
 def test_every_error_is_an_explorer_error_with_findings():
-    for name in ("InvalidSettings", "UnreadableYaml", "UnknownBaseModel", "AdapterRefused", "MemoryUnknown"):
+    errors = (
+        "InvalidSettings UnreadableYaml UnknownBaseModel AdapterRefused MemoryUnknown MeasurementFailed PreviewRefused"
+    )
+    for name in errors.split():
         assert issubclass(getattr(lora_explorer, name), lora_explorer.ExplorerError)
     (finding,) = lora_explorer.UnreadableYaml("No.").findings
     assert (finding.message, finding.severity) == ("No.", "error")
@@ -79,7 +88,7 @@ import sys
 import lora_explorer
 recipe = lora_explorer.import_axolotl("adapter: lora").recipe
 lora_explorer.find_problems(recipe), lora_explorer.export_axolotl(recipe), lora_explorer.preset_models()
-lora_explorer.cards()
+lora_explorer.cards(), lora_explorer.RunQueue, lora_explorer.PreviewRequest, lora_explorer.follow
 import lora_explorer.cli
 print(sorted({"torch", "transformers", "peft", "gradio", "plotly", "bitsandbytes"} & set(sys.modules)))
 """

@@ -195,6 +195,12 @@ def test_neither_a_configuration_nor_a_run_is_a_wrong_call() -> None:
     assert run("preview").exit_code == 2
 
 
+@pytest.mark.parametrize("options", [("--seed", 1), ("--data", "instructions"), ("--run-anyway",)])
+def test_a_run_is_extended_with_what_it_began_with(options: tuple[object, ...]) -> None:
+    assert run("preview", "--extend", "a-run", *options).exit_code == 2
+    assert run("preview", "--extend", "a-run").exit_code == 1
+
+
 def test_a_copy_of_the_adapter_overwrites_nothing(place: Path) -> None:
     (place / "full").mkdir()
     (place / "full" / "mine").touch()

@@ -79,23 +79,25 @@ def preview(
     as_json: AsJsonLines = False,
 ) -> None:
     """Train for a few steps, for real: loss, speed, and memory beside its prediction."""
+    own = (model_config, data, type_, weights, sequence_len, micro_batch_size, gradient_accumulation_steps, seed)
+    if (config is None) == (extend is None):
+        raise typer.BadParameter("Name a CONFIG, or a run with --extend.")
+    if extend is not None and (any(each is not None for each in own) or run_anyway or log_to != "none"):
+        raise typer.BadParameter("A run goes on as it began: only --steps, --output and --json go with --extend.")
     _check_output(output)
+    choices = {
+        "steps": steps,
+        "weights": weights,
+        "sequence_len": sequence_len,
+        "micro_batch_size": micro_batch_size,
+        "gradient_accumulation_steps": gradient_accumulation_steps,
+        "run_anyway": run_anyway,
+        "logging": log_to,
+    }
     queue, stopping = RunQueue(), threading.Event()
     with Interruption(partial(leave, as_json=as_json)) as interruption, refusals_told(as_json=as_json):
-        if (config is None) == (extend is None):
-            raise typer.BadParameter("Name a CONFIG, or a run with --extend.")
-        if config is None:
-            begin: Callable[[], Begun] = partial(extended, queue, str(extend), steps)
-        else:
-            choices = {
-                "steps": steps,
-                "weights": weights,
-                "sequence_len": sequence_len,
-                "micro_batch_size": micro_batch_size,
-                "gradient_accumulation_steps": gradient_accumulation_steps,
-                "run_anyway": run_anyway,
-                "logging": log_to,
-            }
+        begin: Callable[[], Begun] = partial(extended, queue, str(extend), steps)
+        if config is not None:
             begin = _planned(queue, Call(config, model_config, data, type_, seed, choices), as_json=as_json)
         # From here on there is something to stop before the process ends.
         interruption.then = stopping.set

@@ -75,14 +75,15 @@ def show_run(story: RunStory, folder: RunFolder) -> None:
 
 
 def show_runs(runs: Iterable[RunSummary]) -> None:
-    """One line a run, newest first."""
-    table = _table("", ("Run", "What", "Steps", "Last loss", "Peak", "Status"))
-    table.columns[0].no_wrap = True
+    """What each run was and how it went, newest first."""
+    table = _table("", ("Run", "Steps", "Last loss", "Peak", "Status"))
+    # Its id is to be copied, so it stays in one piece.
+    table.columns[0].min_width = 24
     for run in runs:
         loss = f"{run.last_loss:.3f}" if run.last_loss is not None else "–"
         peak = words.file_size(run.peak_bytes) if run.peak_bytes is not None else "–"
         steps = f"{run.steps_done:,} of {run.steps:,}"
-        table.add_row(*map(Text, (run.id, run.title, steps, loss, peak, run.status)))
+        table.add_row(*map(Text, (f"{run.id}\n{_printable(run.title)}", steps, loss, peak, run.status)))
     _show(table if table.row_count else Text("No run is kept yet; `lora-explorer preview CONFIG` starts one."))
 
 
