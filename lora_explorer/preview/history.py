@@ -136,7 +136,7 @@ def _read(folder: RunFolder) -> RunSummary | None:
     return RunSummary(
         id=folder.id,
         at=_begun(folder, events),
-        title=_title(record, base_model, data),
+        title=_title(record, base_model, data) + (_RANDOM if _is_random(record, steps) else ""),
         status=folder.status(),
         base_model=base_model,
         data=data,
@@ -181,7 +181,13 @@ def _title(record: Mapping[str, Any], base_model: str, data: str) -> str:
     return ", ".join((f"{base_model} on {data}", *said))
 
 
+_RANDOM = ", random weights"
 _IN_TITLE = (("lora_r", "rank"), ("lora_alpha", "alpha"), ("learning_rate", "learning rate"))
+
+
+def _is_random(record: Mapping[str, Any], steps: list[Step]) -> bool:
+    """Random weights have no loss that is written down; before the first step only what was asked for is known."""
+    return all(step.loss is None for step in steps) if steps else record.get("weights") == "shape"
 
 
 def _mapping(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lora_explorer.memory.lower_bound import LowerBound
 
 _WAITING = "…"
+_NOT_TRACED = "it could not be traced"
 
 
 def count_tiles(plan: AdapterPlan | None) -> Html:
@@ -45,13 +46,14 @@ def memory_tiles(
 def _tiles_without(card: Card, unknown: str, bound: LowerBound | None) -> tuple[Html, Html]:
     word = "unknown" if unknown else _WAITING
     if bound is None:
-        return _tile("Peak memory", _value("peak-memory", word), unknown), _tile(card.name, _value("fits", word), "")
+        why = _NOT_TRACED if unknown else ""
+        return _tile("Peak memory", _value("peak-memory", word), why), _tile(card.name, _value("fits", word), "")
     least = join(_value("peak-memory", f"≥ {words.gib(bound.at_least_bytes)}"), tag("span", " GiB", class_="unit"))
     too_small = bound.rules_out(card)
     verdict = tag("span", "does not fit", id="fits", data_value=0, class_="bad") if too_small else _value("fits", word)
     return (
         _tile("Peak memory, at least", least, "a lower bound, not an estimate"),
-        _tile(card.name, verdict, "even the lower bound is too much" if too_small else "it may or may not fit"),
+        _tile(card.name, verdict, "the bound alone is too much" if too_small else "it may or may not fit"),
     )
 
 
@@ -73,7 +75,7 @@ def _tile(title: str, number: object, below: object) -> Html:
         "div",
         tag("div", title, class_="tile-title"),
         tag("div", number, class_="tile-number"),
-        tag("div", below, class_="tile-below"),
+        tag("div", below, class_="tile-below", title=None if isinstance(below, Html) else below),
         class_="tile",
     )
 

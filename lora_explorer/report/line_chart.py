@@ -45,7 +45,7 @@ class Axes:
 def line_chart(lines: Sequence[Line], axes: Axes, *, small: bool = False) -> Html:
     """The lines in one picture, with the axes and their units; without any point an empty picture of the same size."""
     low, high = _heights(lines, axes)
-    ticks = _ticks(low, high, 3 if small else 5)
+    ticks = round_heights(low, high, 3 if small else 5)
     last_step = max(axes.steps, 1)
     frame = _Frame(low, high, last_step)
     picture = tag(
@@ -57,7 +57,9 @@ def line_chart(lines: Sequence[Line], axes: Axes, *, small: bool = False) -> Htm
         role="img",
         aria_label=_described(lines, axes),
     )
-    heights = (tag("span", axes.written(tick), style=f"top:{frame.y(tick):.2f}%") for tick in ticks)
+    # An empty picture has lines, but no heights to tell.
+    told = ticks if _numbers(lines) else []
+    heights = (tag("span", axes.written(tick), style=f"top:{frame.y(tick):.2f}%") for tick in told)
     return tag(
         "div",
         tag("div", axes.unit, class_="line-unit"),
@@ -104,7 +106,7 @@ class _Frame:
 
 
 def _heights(lines: Sequence[Line], axes: Axes) -> tuple[float, float]:
-    found = [height for line in lines for _, height in line.points if _is_number(height)]
+    found = _numbers(lines)
     if not found:
         return 0.0, 1.0
     low, high = (0.0 if axes.from_zero else min(found)), max(found)
@@ -114,8 +116,12 @@ def _heights(lines: Sequence[Line], axes: Axes) -> tuple[float, float]:
     return (low if axes.from_zero else low - _MARGIN * spread), high + _MARGIN * spread
 
 
-def _ticks(low: float, high: float, about: int) -> list[float]:
-    """Round heights between the edges, about so many."""
+def _numbers(lines: Sequence[Line]) -> list[float]:
+    return [height for line in lines for _, height in line.points if _is_number(height)]
+
+
+def round_heights(low: float, high: float, about: int) -> list[float]:
+    """Round numbers between two others, about so many."""
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
@@ -149,7 +155,7 @@ def _thinned(points: Sequence[Point]) -> Sequence[Point]:
 
 
 def _step_axis(last_step: int, *, small: bool) -> Html:
-    ticks = [step for step in _ticks(0, last_step, 2 if small else 6) if step == int(step)]
+    ticks = [step for step in round_heights(0, last_step, 2 if small else 6) if step == int(step)]
     marks = (tag("span", f"{int(step):,}", style=f"left:{100 * step / last_step:.2f}%") for step in ticks)
     return tag("div", *marks, class_="line-steps", aria_hidden="true")
 

@@ -41,6 +41,11 @@ def no_curve() -> Html:
     return tag("p", "Not known: this step could not be traced.", class_="quiet-line")
 
 
+def no_savings() -> Html:
+    """In place of what would save memory."""
+    return tag("p", "Not known: without a figure there is nothing to save from.", class_="quiet-line savings-whole")
+
+
 def no_verdicts(reason: str) -> Html:
     """In place of the cards."""
     return tag("p", f"No verdicts: {reason[:1].lower()}{reason[1:]}", class_="quiet-line")

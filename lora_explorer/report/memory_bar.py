@@ -37,7 +37,17 @@ def card_chips(estimate: MemoryEstimate) -> Html:
     fitting, small = [fit for fit in by_size if fit.fits], [fit for fit in by_size if not fit.fits][::-1]
     near = (*fitting[:_SHOWN_CARDS], *small[:_SHOWN_CARDS])
     far = (*fitting[_SHOWN_CARDS:], *small[_SHOWN_CARDS:])
-    rest = tag("details", tag("summary", f"{len(far)} more cards"), _chips(far), class_="more-cards") if far else None
+    rest = (
+        tag(
+            "details",
+            tag("summary", f"{len(far)} more cards", data_keep="cards"),
+            _chips(far),
+            class_="more-cards",
+            data_keep="cards",
+        )
+        if far
+        else None
+    )
     return join(_chips(near), rest)
 
 
@@ -95,8 +105,13 @@ def _small_print(estimate: MemoryEstimate, card: Card) -> Html:
     sentences = (tag("li", sentence) for sentence in (estimate.method, *estimate.assumptions) if sentence)
     return join(
         tag("p", verdicts.accuracy_sentence(card.name), class_="quiet-line", id="memory-accuracy"),
-        tag("details", tag("summary", "What this assumes"), tag("ul", *sentences), class_="assumptions"),
+        _assumed(sentences),
     )
+
+
+def _assumed(sentences: Iterable[Html]) -> Html:
+    title = tag("summary", "What this assumes", data_keep="assumptions")
+    return tag("details", title, tag("ul", *sentences), class_="assumptions", data_keep="assumptions")
 
 
 def _chip(fit: CardFit) -> Html:

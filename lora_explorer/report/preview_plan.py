@@ -18,7 +18,7 @@ _DEVICES = {"cpu": "on the CPU", "cuda": "on the GPU", "mps": "on Apple's GPU"}
 _WEIGHTS = {
     "own": "The base model's own weights",
     "bundled": "SmolLM2-135M-Instruct in its place",
-    "shape": "Random weights in its shape: memory and speed, no loss",
+    "shape": "Random weights in its shape",
 }
 WEIGHT_LABELS = (
     ("Its own where they can be had, else random", ""),
@@ -29,8 +29,13 @@ WEIGHT_LABELS = (
 """Label and value of each choice of weights."""
 
 
-def plan_card(plan: PreviewPlan, prediction: Prediction | None, unknown: str = "") -> Html:
-    """One line on what runs, its size, each deviation from the recipe, and memory. unknown: why none is predicted."""
+def plan_card(
+    plan: PreviewPlan, prediction: Prediction | None, unknown: str = "", *, has_bundled: bool = False
+) -> Html:
+    """One line on what runs, its size, each deviation from the recipe, and memory.
+
+    unknown: why no memory is predicted. has_bundled: whether the bundled model is there, to be trained instead.
+    """
     rows = f"{plan.micro_batch_size} × {plan.sequence_len:,} tokens"
     accumulated = f" × {plan.gradient_accumulation_steps} micro-batches" if plan.gradient_accumulation_steps > 1 else ""
     layers = f" · {words.counted(plan.layers, 'layer')}" if plan.layers else ""
@@ -38,6 +43,7 @@ def plan_card(plan: PreviewPlan, prediction: Prediction | None, unknown: str = "
     return tag(
         "div",
         tag("p", tag("b", _WEIGHTS[plan.weights]), f", {what}", class_="plan-what"),
+        _no_loss(has_bundled=has_bundled) if plan.weights == "shape" else None,
         memory_line(prediction, unknown),
         _notes(plan.notes),
         id="preview-plan",
@@ -46,6 +52,15 @@ def plan_card(plan: PreviewPlan, prediction: Prediction | None, unknown: str = "
         data_value=prediction.needed_bytes if prediction else None,
         data_fits=int(prediction.fits) if prediction else None,
     )
+
+
+def _no_loss(*, has_bundled: bool) -> Html:
+    """What random weights cannot show, and what can, one click away."""
+    said = tag("b", "This shows memory and speed, but no loss: nothing is learned with random weights.")
+    choose = tag(
+        "button", "Train SmolLM2-135M-Instruct instead", type="button", class_="run-ask", data_choose_weights="bundled"
+    )
+    return tag("p", said, " ", choose if has_bundled else None, class_="no-loss-here")
 
 
 def memory_line(prediction: Prediction | None, unknown: str = "") -> Html:
@@ -73,8 +88,14 @@ def weights_offer(offers: Iterable[tuple[Weights, str]]) -> Html:
 
 
 def _notes(notes: Iterable[str]) -> Html | None:
-    listed = [tag("li", note) for note in notes]
+    listed = [tag("li", *_with_code(note)) for note in notes]
     if not listed:
         return None
     title = tag("p", "Otherwise than written:", class_="quiet-line")
     return join(title, tag("ul", *listed, class_="plan-notes"))
+
+
+def _with_code(sentence: str) -> Iterable[object]:
+    """What stands between backticks is code."""
+    for number, part in enumerate(sentence.split("`")):
+        yield tag("code", part) if number % 2 else part

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lora_explorer.report import words
@@ -12,6 +13,9 @@ from lora_explorer.settings import SETTINGS
 if TYPE_CHECKING:
     from lora_explorer.memory.savings import Saving
 
+Touches = Mapping[str, Any]
+"""What widgets hold once a change is made, by the name of their setting."""
+
 _SHOWN = 7
 # The page marks it as old while a newer one is not there yet.
 _WHOLE = "savings-whole"
@@ -19,14 +23,23 @@ _NOTHING = "None of the usual changes would save memory here."
 WAITING = "Each change is traced like the run itself…"
 
 
-def savings_list(savings: Sequence[Saving], *, tried: int = 0, total: int = 0) -> Html:
-    """One line for each change. tried, total: how many of the changes have been traced so far."""
+def savings_list(
+    savings: Sequence[Saving],
+    *,
+    tried: int = 0,
+    total: int = 0,
+    touches: Callable[[Saving], Touches] = lambda saving: saving.changes,
+) -> Html:
+    """One button for each change. tried, total: how many of the changes have been traced so far.
+
+    touches: what pressing it does to the widgets; the page's script reads it.
+    """
     if not savings and tried >= total:
         return tag("div", tag("p", _NOTHING, class_="quiet-line"), class_=_WHOLE)
     most = max((saving.saved_bytes for saving in savings), default=0)
-    rows = [_row(saving, most) for saving in savings]
+    rows = [_row(saving, most, touches(saving)) for saving in savings]
     rest = rows[_SHOWN:]
-    more = tag("details", tag("summary", f"{len(rest)} more"), tag("ul", *rest, class_="savings")) if rest else None
+    more = _more(rest) if rest else None
     progress = tag("p", f"{WAITING} {tried} of {total}", class_="quiet-line") if tried < total else None
     return tag("div", tag("ul", *rows[:_SHOWN], class_="savings"), more, progress, class_=_WHOLE)
 
@@ -37,16 +50,33 @@ def change_in_words(saving: Saving) -> str:
     return ", ".join(f"{_key(name)}: {_yaml(value)}" for name, value in changes.items())
 
 
-def _row(saving: Saving, most: int) -> Html:
+def _more(rows: Sequence[Html]) -> Html:
+    listed = tag("ul", *rows, class_="savings")
+    return tag("details", tag("summary", f"{len(rows)} more", data_keep="savings"), listed, data_keep="savings")
+
+
+def _row(saving: Saving, most: int, touches: Touches) -> Html:
     share = 100 * max(saving.saved_bytes, 0) / max(most, 1)
     others = [name for name in saving.changes if name != saving.setting]
-    title = change_in_words(saving)
+    change = change_in_words(saving)
     also = f" with {', '.join(_key(name) for name in others)}" if others else None
     name = tag("span", tag("code", f"{_key(saving.setting)}: {_yaml(saving.value)}"), also, class_="saving-change")
     bar = tag("span", tag("span", style=f"width:{share:.1f}%"), class_="bar", aria_hidden="true")
     size = tag("b", _size(saving), data_value=saving.saved_bytes)
     fits = tag("span", "makes it fit", class_="saving-fits") if saving.makes_fit else None
-    return tag("li", name, bar, size, fits, title=title, data_setting=saving.setting)
+    button = tag(
+        "button",
+        name,
+        size,
+        fits,
+        bar,
+        type="button",
+        class_="saving",
+        title=f"Set {change}",
+        data_keep=change,
+        data_touches=json.dumps(touches),
+    )
+    return tag("li", button, data_setting=saving.setting)
 
 
 def _size(saving: Saving) -> str:

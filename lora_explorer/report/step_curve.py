@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from lora_explorer.memory.result import PARTS
 from lora_explorer.report import moments, words
 from lora_explorer.report.html import Html, join, tag
+from lora_explorer.report.line_chart import round_heights
 from lora_explorer.report.memory_bar import class_of
 
 if TYPE_CHECKING:
     from lora_explorer.memory.result import CurvePoint, LargeStorage, MemoryEstimate
 
 _WIDTH, _HEIGHT = 1000.0, 100.0
+_GIB = 1024**3
+_TICKS = 6
 # Stretches that are not layers are few among many: each keeps this share of the width, or that of a layer if wider.
 _LEAST_SHARE = {"load": 0.09, "optimizer": 0.09}
 _LEAST_SHARE_OUTSIDE = 0.02
@@ -37,6 +40,7 @@ def step_curve(estimate: MemoryEstimate) -> Html:
     peak_place = (edges[number] + edges[number + 1]) / 2
     picture = tag(
         "svg",
+        *(tag("path", d=f"M0 {scale.level(tick):.2f}H{_WIDTH:g}", class_="curve-grid") for tick in scale.ticks),
         *_areas(points, edges, scale),
         *(tag("path", d=f"M{edge:.1f} 0V{_HEIGHT:g}", class_="curve-border") for edge in _borders(points, edges)),
         viewBox=f"0 0 {_WIDTH:g} {_HEIGHT:g}",
@@ -46,10 +50,10 @@ def step_curve(estimate: MemoryEstimate) -> Html:
         data_floor=scale.floor_bytes,
         data_top=scale.top_bytes,
     )
-    floor = tag("span", f"from {words.gib(scale.floor_bytes)} GiB up", class_="curve-floor")
+    floor = tag("span", f"GiB, from {words.gib(scale.floor_bytes)} up", class_="curve-floor")
     return tag(
         "div",
-        tag("div", picture, *_marker(estimate, peak_place), class_="curve-plot"),
+        tag("div", picture, _heights(scale), *_marker(estimate, peak_place), class_="curve-plot"),
         tag("div", *_phase_names(points, edges), class_="curve-axis"),
         floor,
         class_="curve",
@@ -61,6 +65,12 @@ class _Scale(NamedTuple):
 
     floor_bytes: int
     top_bytes: int
+
+    @property
+    def ticks(self) -> list[int]:
+        """Round heights between the edges, in bytes."""
+        gibs = round_heights(self.floor_bytes / _GIB, self.top_bytes / _GIB, _TICKS)
+        return [round(gib * _GIB) for gib in gibs]
 
     def level(self, height_bytes: int) -> float:
         """How far from the upper edge, in the picture's units; what lies under the floor is not drawn."""
@@ -159,6 +169,15 @@ def _peak_number(estimate: MemoryEstimate) -> int:
         if (point.moment.phase, point.moment.place, point.moment.layer) == (peak.phase, peak.place, peak.layer)
     )
     return next(same, 0)
+
+
+def _heights(scale: _Scale) -> Html:
+    """What the horizontal lines stand for, in GiB, with as many digits as tell them apart."""
+    ticks = scale.ticks
+    steps = [after - before for before, after in pairwise(ticks)]
+    digits = next((digits for digits in (0, 1) if all(step * 10**digits >= _GIB for step in steps)), 2)
+    marks = (tag("span", words.gib(tick, digits), style=f"top:{scale.level(tick):.2f}%") for tick in ticks)
+    return tag("div", *marks, class_="curve-heights", aria_hidden="true")
 
 
 def _marker(estimate: MemoryEstimate, place: float) -> tuple[Html, Html]:

@@ -63,7 +63,7 @@ def headroom_in_words(fit: CardFit) -> str:
     if fit.verdict == "does not run":
         return "kernels for it are missing"
     if fit.gives_cache_back:
-        return "only by giving cached memory back"
+        return "by giving its cache back"
     return f"{words.gib(abs(fit.headroom_bytes))} GiB {'to spare' if fit.fits else 'short'}"
 
 

@@ -1,12 +1,13 @@
 """From the draft to what the page shows: one core call each, then the report's words.
 
-Every method takes the draft as the page sent it. A part of the page that has nothing new to say is skipped, so that it
-keeps what it showed before.
+Every method takes the draft as the page sent it. Where that cannot be used, figures and pictures stay with the last
+draft that was counted: all of them, also those that had not been asked for yet when it was followed by a bad one. A
+part of the page that has nothing new to say is skipped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -33,7 +34,8 @@ from lora_explorer.settings import Recipe, errors_among, find_problems
 from lora_explorer.ui.draft import Draft
 from lora_explorer.ui.interests import Interests
 from lora_explorer.ui.pick_list import pick_list
-from lora_explorer.ui.side_notes import side_notes
+from lora_explorer.ui.savings_press import touches_of
+from lora_explorer.ui.side_notes import memory_notes, side_notes
 from lora_explorer.ui.tracer import InProcess, Memory
 
 if TYPE_CHECKING:
@@ -65,46 +67,62 @@ class Answers:
     interests: Interests = field(default_factory=Interests)
     PICK_LISTS: ClassVar = ("lora_target_modules", "lora_target_parameters", "lora_modules_to_save")
 
-    def count(self, sent: Any) -> Outputs:
+    def count(self, sent: Any, request: gr.Request | None = None) -> Outputs:
         """Outputs: count tiles, side notes. The live path, so both are small."""
         try:
             question = self._read(Draft.from_page(sent))
             plan = _plan(question)
         except ExplorerError as error:
             return gr.skip(), side_notes(error.findings)
+        self.interests.note_counted(_visitor(request), sent)
         findings = (*question.findings, *plan.findings)
         facts = notes.group_facts(question.recipe, plan)
         return headline.count_tiles(plan), side_notes(findings, question.recipe, facts)
 
     def memory(self, sent: Any, request: gr.Request | None = None) -> Outputs:
-        """Outputs: memory tiles, memory bar, the moment of the peak."""
-        self.interests.note(_visitor(request), sent)
-        draft = Draft.from_page(sent)
+        """Outputs: memory tiles, memory bar, the moment of the peak, sentences at settings."""
+        self.interests.note(_visitor(request), Draft.from_page(sent).for_page())
+        figures, said = self._usable(sent, request, self._weighed, ((gr.skip(),) * 3, ()))
+        return *figures, memory_notes(said, _number(sent))
+
+    def _weighed(self, draft: Draft) -> tuple[Outputs, tuple[Finding, ...]]:
+        """The figures, and why there are none."""
+        question, card = self._read(draft), draft.held_against()
         try:
-            question = self._read(draft)
-            card = draft.held_against()
             estimate = self._estimate(question, draft)
         except MemoryUnknown as error:
             bound = self._lower_bound(question, card, str(error))
             tiles = headline.memory_tiles(None, card, str(error), bound)
-            return tiles, lower_bound.lower_bound(bound, str(error)), lower_bound.no_curve()
-        except ExplorerError:
-            return gr.skip(), gr.skip(), gr.skip()
-        return (
-            headline.memory_tiles(estimate, card),
-            memory_bar.memory_bar(estimate, card),
-            step_curve.peak_explained(estimate),
-        )
+            figures = tiles, lower_bound.lower_bound(bound, str(error)), lower_bound.no_curve()
+            return figures, error.findings
+        bar = memory_bar.memory_bar(estimate, card)
+        return (headline.memory_tiles(estimate, card), bar, step_curve.peak_explained(estimate)), ()
 
-    def cards(self, sent: Any) -> Outputs:
+    def cards(self, sent: Any, request: gr.Request | None = None) -> Outputs:
         """Output: chips of all cards. Those of another kind than the chosen one take traces of their own."""
-        draft = Draft.from_page(sent)
+        return self._usable(sent, request, self._verdicts, gr.skip())
+
+    def _verdicts(self, draft: Draft) -> Html:
         try:
             return memory_bar.card_chips(self._estimate(self._read(draft), draft, every_card=True))
         except MemoryUnknown as error:
             return lower_bound.no_verdicts(str(error))
-        except ExplorerError:
-            return gr.skip()
+
+    def _usable(
+        self, sent: Any, request: gr.Request | None, answer: Callable[[Draft], Outputs], nothing: Outputs
+    ) -> Outputs:
+        """The answer to what was sent; where that cannot be used, to the last draft that was counted."""
+        draft = Draft.from_page(sent)
+        counted = self.interests.last_counted(_visitor(request))
+        before = None if counted is None else draft.beside(Draft.from_page(counted))
+        for usable in (draft, before):
+            try:
+                if usable is not None:
+                    return answer(usable)
+            except ExplorerError:
+                # What is wrong is told with the count.
+                continue
+        return nothing
 
     def savings(self, sent: Any, request: gr.Request | None = None) -> Iterator[Outputs]:
         """Output: what single changes would save, more each time, until the visitor asks about another draft."""
@@ -112,35 +130,38 @@ class Answers:
         from lora_explorer.memory.switches import switches
 
         visitor = _visitor(request)
-        self.interests.note(visitor, sent)
         draft = Draft.from_page(sent)
+        asked_about = draft.for_page()
+        self.interests.note(visitor, asked_about)
         found: list[Saving | None] = []
         try:
             question, card, segments = self._read(draft), draft.held_against(), draft.expandable_segments
-            asked = question.recipe, question.base_model
+            asked, touches = (question.recipe, question.base_model), touches_of(question.recipe)
             total = len(list(switches(*asked, expandable_segments=segments)))
             yield savings.savings_list((), tried=0, total=total)
             estimate = self.memory_of_changes.estimate
             for saving in find_savings(*asked, estimate, card=card, expandable_segments=segments):
-                if not self.interests.holds(visitor, sent):
+                if not self.interests.holds(visitor, asked_about):
                     return
                 found.append(saving)
-                yield savings.savings_list(largest_first(found), tried=len(found), total=total)
+                yield savings.savings_list(largest_first(found), tried=len(found), total=total, touches=touches)
+        except MemoryUnknown:
+            yield lower_bound.no_savings()
         except ExplorerError:
-            # What stands in the way is told at the settings; without a figure there is nothing to save from.
-            yield Html("")
+            # What stands in the way is told at the settings; the list stays, marked as old.
+            yield gr.skip()
 
-    def details(self, sent: Any) -> Outputs:
+    def details(self, sent: Any, request: gr.Request | None = None) -> Outputs:
         """Outputs: no complaint, line about the base model, pick lists, heat map, coverage table, bars by kind."""
+        pictures = self._usable(sent, request, self._drawn, (gr.skip(),) * 3)
+        return (*self._about_model(Draft.from_page(sent)), *pictures)
+
+    def _drawn(self, draft: Draft) -> Outputs:
         # Plotly is not needed for the first page.
         from lora_explorer.report import charts
 
-        about_model = self._about_model(Draft.from_page(sent))
-        try:
-            plan = _plan(self._read(Draft.from_page(sent)))
-        except ExplorerError:
-            return (*about_model, gr.skip(), gr.skip(), gr.skip())
-        return (*about_model, heat_map.heat_map(plan), coverage.coverage_table(plan), charts.params_by_kind(plan))
+        plan = _plan(self._read(draft))
+        return heat_map.heat_map(plan), coverage.coverage_table(plan), charts.params_by_kind(plan)
 
     def yaml(self, sent: Any) -> Outputs:
         """Outputs: the YAML of what is on screen, and everything to say about it."""
@@ -201,6 +222,12 @@ def what_to_say(draft: Draft, recipe: Recipe) -> tuple[Finding, ...]:
 
 def _visitor(request: gr.Request | None) -> str:
     return (request.session_hash if request else None) or ""
+
+
+def _number(sent: Any) -> int | None:
+    """Of the question, by which the page knows its answer."""
+    number = sent.get("asked") if isinstance(sent, Mapping) else None
+    return number if isinstance(number, int) else None
 
 
 def _plan(question: Question) -> AdapterPlan:

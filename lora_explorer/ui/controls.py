@@ -12,7 +12,7 @@ from lora_explorer.settings import SETTINGS, Group, Setting
 from lora_explorer.settings.declaration import ControlKind
 from lora_explorer.ui.desk import tell
 from lora_explorer.ui.draft import Shelf
-from lora_explorer.ui.number_field import number_field
+from lora_explorer.ui.number_field import NOT_SET, number_field
 
 Choices = Mapping[str, Sequence[tuple[str, str]]]
 """(label, value) pairs by field name, for settings whose choices are not known when they are declared."""
@@ -21,8 +21,6 @@ Controls = Mapping[str, Component]
 """The widgets by the field name of their setting."""
 
 Beneath = Mapping[str, Callable[[], None]]
-
-NOT_SET = "not set"
 
 
 def build_group(group: Group, shelf: Shelf, choices: Choices, beneath: Beneath) -> dict[str, Component]:
@@ -68,14 +66,19 @@ def _common(setting: Setting) -> dict[str, Any]:
     }
 
 
+def _empty(setting: Setting) -> str:
+    """What an empty field says: what then holds."""
+    return NOT_SET if setting.default is None else f"{NOT_SET}: {setting.default:g}"
+
+
 def _slider(setting: Setting, shown: Any, choices: object) -> Component:
     control = setting.control
     range_ = (control.minimum or 0.0, control.maximum or 100.0, control.step or 1.0)
-    return number_field(setting.name, shown, range_, **_common(setting))
+    return number_field(setting.name, shown, range_, empty=_empty(setting), **_common(setting))
 
 
 def _number(setting: Setting, shown: Any, choices: object) -> Component:
-    return number_field(setting.name, shown, **_common(setting))
+    return number_field(setting.name, shown, empty=_empty(setting), **_common(setting))
 
 
 def _text(setting: Setting, shown: Any, choices: object) -> Component:

@@ -15,7 +15,9 @@ import gradio as gr
 TOUCHED = "setting-touched"
 """The DOM event by which a widget tells: detail {name, value}."""
 WEIGHED = "memory-known"
-"""The DOM event by which the page tells that an answer about memory has come."""
+"""The DOM event by which the page tells that an answer about memory has come: detail is the question's number."""
+AT_FAULT = "settings-at-fault"
+"""The DOM event by which the page tells that what it holds cannot be counted."""
 ASK_JS = '() => { document.dispatchEvent(new CustomEvent("draft-opened")); }'
 """Has the desk ask about the draft as it is, once the page is there."""
 
@@ -29,12 +31,17 @@ const later = (act, wait_ms, distance_ms) => {{
   const go = () => {{ waiting = undefined; last = performance.now(); act(); }};
   return () => waiting ??= setTimeout(go, Math.max(wait_ms, last + distance_ms - performance.now()));
 }};
-// Until memory is known for what the page shows, the older figures are marked. An answer on its way is followed by one
-// more where something was asked in the meantime.
-let weighing = false, again = false;
-const mark = () => document.body.classList.toggle("weighing", weighing);
-const weighNow = () => {{ again = weighing; weighing = true; mark(); trigger("weigh"); }};
-document.addEventListener("{WEIGHED}", () => {{ weighing = again; again = false; mark(); }});
+// Until memory is known for what the page shows, the older figures are marked. Each question has a number, which its
+// answer brings back; so no question that was lost on its way can leave the mark to a later answer.
+let asked = 0;
+const mark = (isOld) => document.body.classList.toggle("weighing", isOld);
+const weighNow = () => {{
+  asked += 1;
+  props.value = {{ ...props.value, asked }};
+  mark(true);
+  trigger("weigh");
+}};
+document.addEventListener("{WEIGHED}", ({{ detail }}) => {{ if (detail === asked) mark(false); }});
 const write = later(() => trigger("write"), 60, 60), draw = later(() => trigger("draw"), 80, 400);
 const weigh = later(weighNow, 120, 600), sort = later(() => trigger("sort"), 400, 1200);
 // What takes seconds waits until nothing has changed for a while.
@@ -45,19 +52,32 @@ const rest = () => {{
   resting = setTimeout(() => trigger("save"), 1200);
 }};
 const ask = () => {{ trigger("count"); draw(); weigh(); sort(); rest(); }};
-document.addEventListener("{TOUCHED}", ({{ detail: {{ name, value }} }}) => {{
-  const draft = props.value;
-  if ({json.dumps(_BESIDE)}.includes(name)) {{
-    props.value = {{ ...draft, [name]: value }};
+const touch = (held) => {{
+  const beside = (name) => {json.dumps(_BESIDE)}.includes(name);
+  const draft = {{ ...props.value, touched: {{ ...props.value.touched }} }};
+  for (const [name, value] of Object.entries(held)) (beside(name) ? draft : draft.touched)[name] = value;
+  props.value = draft;
+  if (Object.keys(held).every(beside)) {{
     weighNow();
     sort();
     rest();
   }} else {{
-    props.value = {{ ...draft, touched: {{ ...draft.touched, [name]: value }} }};
     ask();
     write();
   }}
+}};
+document.addEventListener("{TOUCHED}", ({{ detail: {{ name, value }} }}) => touch({{ [name]: value }}));
+// A saving that is pressed changes several settings at once; the server tells their widgets.
+document.addEventListener("click", ({{ target }}) => {{
+  const pressed = target.closest?.("[data-touches]")?.dataset.touches;
+  if (!pressed) return;
+  const held = JSON.parse(pressed);
+  touch(held);
+  props.value = {{ ...props.value, pressed: Object.keys(held) }};
+  trigger("press");
 }});
+// Where the count stays with an earlier draft, so does all else.
+document.addEventListener("{AT_FAULT}", () => {{ draw(); weigh(); sort(); }});
 document.addEventListener("draft-opened", ask);
 watch("value", ask);
 """
@@ -66,7 +86,7 @@ watch("value", ask);
 def build_desk(draft: dict[str, Any]) -> gr.HTML:
     """Its value is the draft as `Draft.for_page` gives it. Events: `count`, `write`, `draw`, `weigh`, `sort`, `save`.
 
-    They come in this order, the last one when the draft has rested.
+    They come in this order, the last one when the draft has rested; `press` when a saving was pressed.
     """
     return gr.HTML(draft, html_template="", js_on_load=_ON_LOAD, apply_default_css=False, elem_id="desk")
 

@@ -92,6 +92,10 @@ class Draft:
         """Raises ExplorerError for a card that is not known."""
         return find_card(self.card)
 
+    def beside(self, other: Draft) -> Draft:
+        """Another draft with what is chosen beside the recipe here."""
+        return replace(other, card=self.card, expandable_segments=self.expandable_segments)
+
     def with_text(self, text: str) -> Draft:
         """Another file opened: nothing is touched yet."""
         return replace(self, text=text, touched={}, unread=None)

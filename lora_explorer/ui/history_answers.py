@@ -38,7 +38,7 @@ class HistoryAnswers:
         """Outputs: as of `listed`, what is wrong beside the run, then the run on the page, if it was that one."""
         wish = Wish.from_page(sent_wish)
         try:
-            self.runs.queue.delete(wish.asked, wish.owner)
+            self.runs.delete(wish.asked, wish.owner)
         except ExplorerError as error:
             complaint = notes.complaint(str(error))
             return (

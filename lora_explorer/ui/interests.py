@@ -11,23 +11,39 @@ _MOST_VISITORS = 1000
 
 
 class Interests:
-    """The newest draft of each visitor; of visitors not heard of for long nothing is kept."""
+    """The newest draft of each visitor, and the last that could be counted.
+
+    Of visitors not heard of for long nothing is kept, nor of those that cannot be told apart.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._drafts: OrderedDict[str, str] = OrderedDict()
+        self._counted: OrderedDict[str, Any] = OrderedDict()
 
     def note(self, visitor: str, draft: Any) -> None:
         """This visitor asks about this draft, as the page sent it, and no longer about another one."""
-        with self._lock:
-            self._drafts[visitor] = _key(draft)
-            self._drafts.move_to_end(visitor)
-            if len(self._drafts) > _MOST_VISITORS:
-                self._drafts.popitem(last=False)
+        self._keep(self._drafts, visitor, _key(draft))
+
+    def note_counted(self, visitor: str, draft: Any) -> None:
+        """The page of this visitor shows the count of this draft."""
+        if visitor:
+            self._keep(self._counted, visitor, draft)
+
+    def last_counted(self, visitor: str) -> Any:
+        """The draft whose count the page of this visitor shows; None where that is not known."""
+        return self._counted.get(visitor)
 
     def holds(self, visitor: str, draft: Any) -> bool:
         """Whether the visitor has asked about no other draft since."""
         return self._drafts.get(visitor) == _key(draft)
+
+    def _keep(self, drafts: OrderedDict[str, Any], visitor: str, kept: Any) -> None:
+        with self._lock:
+            drafts[visitor] = kept
+            drafts.move_to_end(visitor)
+            if len(drafts) > _MOST_VISITORS:
+                drafts.popitem(last=False)
 
 
 def _key(draft: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ class Answered:
     heat_map: gr.HTML
     coverage: gr.HTML
     kinds: gr.Plot
+    memory_notes: gr.HTML
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,8 @@ def build_tiles(card: Card) -> tuple[gr.HTML, gr.HTML, gr.HTML]:
     with gr.Row(elem_id="headline"):
         counts = fragment(headline.count_tiles(None), "count-tiles")
         memory = fragment(headline.memory_tiles(None, card), "memory-tiles")
-    script = (ASSETS / "side_notes.js").read_text(encoding="utf-8")
     loading = tag("div", tag("p", LOADING, class_="side-line"), class_="side-notes")
-    notes = gr.HTML(loading, elem_id="side-notes", js_on_load=script, apply_default_css=False)
+    notes = gr.HTML(loading, elem_id="side-notes", js_on_load=script_of("side_notes.js"), apply_default_css=False)
     return counts, memory, notes
 
 
@@ -111,7 +112,14 @@ def build_charts(
             picker = gr.Dropdown(
                 [one.name for one in cards], value=card.name, label="Card", elem_id="card", container=False, scale=0
             )
-        bar = fragment(Html(""), "memory-bar")
+        names, chosen = json.dumps([one.name for one in cards]), json.dumps(card.name)
+        gr.HTML(
+            "",
+            elem_id="card-problem",
+            apply_default_css=False,
+            js_on_load=f"const CARDS = {names};\nlet chosen = {chosen};\n{script_of('card_picker.js')}",
+        )
+        bar = fragment(Html(""), "memory-bar", script_of("kept_open.js"))
         segments = gr.Checkbox(
             True, label=SEGMENTS, info=ABOUT_SEGMENTS, elem_id="expandable_segments", container=False
         )
@@ -121,7 +129,7 @@ def build_charts(
             peak = fragment(Html(""), "step-curve")
         with gr.Column(elem_id="panel-savings", min_width=0):
             question("What would save memory?", "one change at a time, each traced like the run itself")
-            savings = fragment(Html(""), "savings")
+            savings = fragment(Html(""), "savings", script_of("kept_open.js"))
     with gr.Row(elem_classes="charts"):
         with gr.Column(min_width=0):
             with gr.Column(elem_id="panel-layers", min_width=0):
@@ -136,8 +144,15 @@ def build_charts(
                 coverage = fragment(Html(""), "coverage")
             with gr.Column(elem_id="panel-cards", min_width=0):
                 question("Which cards run this?", "one card, the same settings")
-                chips = fragment(Html(""), "cards")
-    return Answered(*tiles, bar, chips, peak, savings, heat, coverage, kinds), picker, segments
+                chips = fragment(Html(""), "cards", script_of("kept_open.js"))
+    said = gr.HTML(
+        "",
+        elem_id="memory-notes",
+        elem_classes="faceless",
+        apply_default_css=False,
+        js_on_load=script_of("memory_notes.js"),
+    )
+    return Answered(*tiles, bar, chips, peak, savings, heat, coverage, kinds, said), picker, segments
 
 
 def build_yaml(text: str) -> tuple[gr.Code, gr.HTML, gr.UploadButton, gr.Button]:
@@ -156,5 +171,10 @@ def question(title: str, quiet: str) -> None:
     gr.HTML(tag("div", tag("h2", title), tag("span", quiet), class_="panel-title"), apply_default_css=False)
 
 
-def fragment(content: Html, elem_id: str) -> gr.HTML:
-    return gr.HTML(content, elem_id=elem_id, apply_default_css=False, js_on_load=None)
+def fragment(content: Html, elem_id: str, script: str | None = None) -> gr.HTML:
+    return gr.HTML(content, elem_id=elem_id, apply_default_css=False, js_on_load=script)
+
+
+def script_of(name: str) -> str:
+    """An asset's text."""
+    return (ASSETS / name).read_text(encoding="utf-8")

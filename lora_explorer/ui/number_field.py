@@ -8,12 +8,13 @@ allowed is the setting's to say.
 from __future__ import annotations
 
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
 from lora_explorer.ui.desk import TOUCHED, touch_js
 
+NOT_SET = "not set"
 Range = tuple[float, float, float]
 """Lowest, highest, step."""
 
@@ -48,25 +49,32 @@ def number_field(name: str, value: float | None, range_: Range | None = None, **
     """A field whose value is a number, or None while it is empty. name: by which it tells the desk what it holds.
 
     range_: None for a field without a slider. common: label, info, elem_id and elem_classes, as every widget has them;
-    `by` where it is another desk's event by which it tells.
+    `by` where it is another desk's event by which it tells, `empty` for what an empty field says.
     """
     label, info, by = common.pop("label"), common.pop("info"), common.pop("by", TOUCHED)
+    empty = common.pop("empty", NOT_SET)
     return gr.HTML(
         value,
         label=label,
-        html_template=_template(label, info, range_, common["elem_id"]),
+        html_template=_template(_Words(label, info, empty), range_, common["elem_id"]),
         js_on_load=f"const tell = (value) => {{ {touch_js(name, 'value', by)} }};{_ON_LOAD}",
         apply_default_css=False,
         **common,
     )
 
 
-def _template(label: str, info: str, range_: Range | None, key: str) -> str:
-    label, info = _literal(label), _literal(info)
+class _Words(NamedTuple):
+    label: str
+    info: str
+    empty: str
+
+
+def _template(words: _Words, range_: Range | None, key: str) -> str:
+    label, info, empty = (_literal(text) for text in words)
     return (
         f'<label for="{key}-number" class="setting-label">{label}</label>'
         f'<div class="{"number-slider" if range_ else "number-alone"}">{_slider(label, range_) if range_ else ""}'
-        f'<input type="number" id="{key}-number" step="any" placeholder="not set" aria-describedby="{key}-help"></div>'
+        f'<input type="number" id="{key}-number" step="any" placeholder="{empty}" aria-describedby="{key}-help"></div>'
         f'<div class="setting-help" id="{key}-help">{info}</div>'
     )
 

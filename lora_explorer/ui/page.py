@@ -15,12 +15,13 @@ from lora_explorer.preview.request import Limits
 from lora_explorer.ui import layout, opening, preview_layout, preview_page
 from lora_explorer.ui.answers import Answers
 from lora_explorer.ui.controls import Choices, Controls
-from lora_explorer.ui.desk import ASK_JS, WEIGHED, build_desk, tell
+from lora_explorer.ui.desk import ASK_JS, build_desk, tell
 from lora_explorer.ui.draft import Draft
 from lora_explorer.ui.preview_answers import PreviewAnswers
 from lora_explorer.ui.preview_form import PUBLIC_LIMITS
 from lora_explorer.ui.preview_page import PreviewTabs
 from lora_explorer.ui.run_answers import RunAnswers
+from lora_explorer.ui.savings_press import show_pressed
 from lora_explorer.ui.tracer import InProcess, Memory
 
 START_RECIPE = "llama-3-8b-lora.yml"
@@ -47,6 +48,7 @@ class Page:
     controls: Controls
     model: layout.ModelFile
     answered: layout.Answered
+    segments: gr.Checkbox
     yaml: layout.YamlTab
     preview: PreviewTabs
 
@@ -123,7 +125,7 @@ def _build(answers: Answers, runs: RunAnswers) -> Page:
     explore.select(None, None, None, js=MEASURE_AGAIN_JS)
     tabs = PreviewTabs(runs, desks, run_card, run, kept)
     preview_page.wire_preview(tabs, preview=preview, history=history)
-    return Page(answers, desk, controls, model, answered, yaml, tabs)
+    return Page(answers, desk, controls, model, answered, segments, yaml, tabs)
 
 
 def _preset_choices() -> Choices:
@@ -139,11 +141,11 @@ def _wire_answers(page: Page) -> None:
     lists = [page.controls[name] for name in answers.PICK_LISTS]
     desk.count(answers.count, desk, [answered.counts, answered.side_notes], **page.live)
     desk.draw(answers.details, desk, [*about_model, *lists, *pictures], **page.live)
-    weighed = [answered.memory_tiles, answered.memory_bar, answered.peak]
-    known = f'() => {{ document.dispatchEvent(new CustomEvent("{WEIGHED}")); }}'
-    desk.weigh(answers.memory, desk, weighed, **page.live).then(None, None, None, js=known)
+    weighed = [answered.memory_tiles, answered.memory_bar, answered.peak, answered.memory_notes]
+    desk.weigh(answers.memory, desk, weighed, **page.live)
     desk.sort(answers.cards, desk, answered.chips, **page.live)
     desk.save(answers.savings, desk, answered.savings, **page.live | {"queue": True, "concurrency_limit": None})
+    desk.press(show_pressed, desk, [page.segments, *page.controls.values()], **page.live)
     desk.write(answers.yaml, desk, [page.yaml.editor, page.yaml.findings], **page.live)
 
 
@@ -154,8 +156,8 @@ def _wire_yaml(page: Page) -> None:
     yaml.editor.input(opening.open_text, [yaml.editor, page.desk], opened, **page.live)
     uploaded = yaml.upload.upload(opening.open_upload, [yaml.upload, page.desk], [yaml.editor, *opened], **page.live)
     uploaded.then(None, js=opening.FORGET_FILES_JS)
-    yaml.copy.click(None, yaml.editor, None, js=_script("copy.js"))
-    yaml.download.click(None, yaml.editor, None, js=_script("download.js"))
+    yaml.copy.click(None, yaml.editor, None, js=layout.script_of("copy.js"))
+    yaml.download.click(None, yaml.editor, None, js=layout.script_of("download.js"))
 
 
 def _wire_model_file(page: Page) -> None:
@@ -163,7 +165,3 @@ def _wire_model_file(page: Page) -> None:
     opened = [page.desk, model.complaint]
     uploaded = model.upload.upload(opening.open_config, [model.upload, page.desk], opened, **page.live)
     uploaded.then(None, js=opening.FORGET_FILES_JS)
-
-
-def _script(name: str) -> str:
-    return (layout.ASSETS / name).read_text(encoding="utf-8")

@@ -60,7 +60,7 @@ class PreviewAnswers:
         except ExplorerError as error:
             faults = Faults(error.findings, wish.form)
             return offers, gr.skip(), faults.listed(), faults.placed(), gr.update(visible=self._runs_anyway(request))
-        card = preview_plan.plan_card(found.plan, found.prediction, found.unknown)
+        card = preview_plan.plan_card(found.plan, found.prediction, found.unknown, has_bundled=found.has_bundled)
         return offers, card, Html(""), Html(""), gr.update(visible=not found.fits)
 
     def look(self, sent_draft: Any, sent_wish: Any) -> Outputs:
@@ -73,6 +73,10 @@ class PreviewAnswers:
             of_data = tuple(finding for finding in error.findings if finding.setting == "datasets")
             return Html("") if of_data else gr.skip(), Faults(of_data, wish.form).placed()
         return preview_data.data_table(table, sequence_len), Html("")
+
+    def chosen_weights(self, sent_wish: Any) -> str:
+        """Output: the choice of weights, where a button made it."""
+        return Wish.from_page(sent_wish).form.weights
 
     def check_data(self, request: PreviewRequest) -> None:
         """Raises PreviewRefused where nothing can be trained on these data."""

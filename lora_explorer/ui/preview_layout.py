@@ -36,6 +36,7 @@ _LOGGING = (("This page only", "none"), ("TensorBoard too", "tensorboard"), ("Tr
 class StartCard:
     """What will run, and the buttons that start it."""
 
+    weights: gr.Dropdown
     upload: gr.UploadButton
     uploaded: gr.HTML
     offers: gr.HTML
@@ -88,7 +89,7 @@ def build_start(*, public: bool) -> StartCard:
     with gr.Row(elem_classes="charts", elem_id="preview-before"):
         with gr.Column(elem_id="panel-preview", min_width=0):
             question("Does it learn, and does it fit?", "a real run of a few steps with these settings")
-            upload, uploaded, offers = _fields(public=public)
+            weights, upload, uploaded, offers = _fields(public=public)
             with gr.Row(elem_id="preview-buttons"):
                 start = gr.Button("Start", variant="primary", elem_id="preview-start", scale=0)
                 anyway = gr.Button("Run anyway", elem_id="preview-anyway", visible=False, scale=0)
@@ -99,7 +100,7 @@ def build_start(*, public: bool) -> StartCard:
             question("What will the model see?", "rows as tokens")
             data = fragment(Html(""), "preview-rows")
             data_notes = _sentences("preview-data-notes")
-    return StartCard(upload, uploaded, offers, plan, problems, notes, start, anyway, data, data_notes)
+    return StartCard(weights, upload, uploaded, offers, plan, problems, notes, start, anyway, data, data_notes)
 
 
 def _sentences(elem_id: str) -> gr.HTML:
@@ -108,13 +109,13 @@ def _sentences(elem_id: str) -> gr.HTML:
     return gr.HTML("", js_on_load=script, elem_id=elem_id, elem_classes="faceless", apply_default_css=False)
 
 
-def _fields(*, public: bool) -> tuple[gr.UploadButton, gr.HTML, gr.HTML]:
+def _fields(*, public: bool) -> tuple[gr.Dropdown, gr.UploadButton, gr.HTML, gr.HTML]:
     form = Form()
     with gr.Column(elem_id="preview-fields"):
         number_field(
             "steps", form.steps, (1, 200, 1), label="Steps", info="Optimizer steps of this run.", **_kind("steps")
         )
-        _choice("weights", "Weights", "Which weights are trained.", list(preview_plan.WEIGHT_LABELS))
+        weights = _choice("weights", "Weights", "Which weights are trained.", list(preview_plan.WEIGHT_LABELS))
         offers = fragment(Html(""), "preview-offers")
         _choice("data", "Data", "What it is trained on.", _data_choices(public=public))
         _text("dataset", "Data set on the Hub", "Its id, owner/name.")
@@ -126,7 +127,7 @@ def _fields(*, public: bool) -> tuple[gr.UploadButton, gr.HTML, gr.HTML]:
             _number("micro_batch_size", "Rows at once", "Empty: as set, or what the device can bear.", "batch")
             if not public:
                 _choice("logging", "Logging", "Where else the curve goes, in the run's folder.", list(_LOGGING))
-    return upload, uploaded, offers
+    return weights, upload, uploaded, offers
 
 
 def _data_choices(*, public: bool) -> list[tuple[str, str]]:
@@ -148,7 +149,7 @@ def _kind(name: str, element: str = "", kind: str = "slider") -> dict[str, Any]:
     return {"elem_id": f"preview-{element}", "elem_classes": ["setting", f"setting-{kind}"], "by": TOUCHED}
 
 
-def _choice(name: str, label: str, info: str, choices: list[tuple[str, str]]) -> None:
+def _choice(name: str, label: str, info: str, choices: list[tuple[str, str]]) -> gr.Dropdown:
     look = _kind(name, kind="choice")
     widget = gr.Dropdown(
         choices,
@@ -159,6 +160,7 @@ def _choice(name: str, label: str, info: str, choices: list[tuple[str, str]]) ->
         elem_classes=look["elem_classes"],
     )
     tell(name, widget, TOUCHED)
+    return widget
 
 
 def _text(name: str, label: str, info: str) -> None:

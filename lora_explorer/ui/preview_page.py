@@ -116,6 +116,7 @@ def _wire_start(tabs: PreviewTabs) -> None:
     planned.then(None, js=_arrived_js("preview-plan-card"))
     looked = tabs.desks.wish.prepare(answers.before.look, asked, [card.data, card.data_notes], **tabs.slow)
     looked.then(None, js=_arrived_js("preview-rows"))
+    tabs.desks.wish.choose(answers.before.chosen_weights, tabs.desks.wish, card.weights, **tabs.quick)
     once = tabs.slow | {"trigger_mode": "once"}
     started = card.start.click(answers.start, asked, [*said, card.data_notes, *tabs.whole_run], **once)
     anyway = card.anyway.click(answers.start_anyway, asked, [*said, card.data_notes, *tabs.whole_run], **once)

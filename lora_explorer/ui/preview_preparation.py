@@ -18,11 +18,15 @@ _KINDS: tuple[Weights, ...] = ("own", "bundled", "shape")
 
 @dataclass(frozen=True)
 class Preparation:
-    """What will run and what it will need. unknown: why nothing is predicted. offers: why weights cannot be had."""
+    """What will run and what it will need.
+
+    unknown: why nothing is predicted. has_bundled: whether the bundled model can be trained in place of random weights.
+    """
 
     plan: PreviewPlan
     prediction: Prediction | None
     unknown: str = ""
+    has_bundled: bool = False
 
     @property
     def fits(self) -> bool:
@@ -36,10 +40,11 @@ def prepare(request: PreviewRequest) -> Preparation:
     from lora_explorer.preview.prediction import predict
 
     plan = plan_preview(request)
+    has_bundled = plan.weights == "shape" and not _why_not(request, "bundled")
     try:
-        return Preparation(plan, predict(plan))
+        return Preparation(plan, predict(plan), has_bundled=has_bundled)
     except (MemoryUnknown, AdapterRefused) as error:
-        return Preparation(plan, None, str(error))
+        return Preparation(plan, None, str(error), has_bundled)
 
 
 def look_at_data(request: PreviewRequest) -> tuple[DataTable, int]:
@@ -58,13 +63,15 @@ def look_at_data(request: PreviewRequest) -> tuple[DataTable, int]:
 
 def weights_on_offer(request: PreviewRequest) -> tuple[tuple[Weights, str], ...]:
     """Each kind of weights, with a sentence where it cannot be had here."""
+    return tuple((kind, _why_not(request, kind)) for kind in _KINDS)
+
+
+def _why_not(request: PreviewRequest, kind: Weights) -> str:
+    """A sentence where weights of this kind cannot be had; empty where they can."""
     from lora_explorer.preview.weights import find_weights
 
-    def why_not(kind: Weights) -> str:
-        try:
-            find_weights(request.base_model, kind, access=request.access)
-        except PreviewRefused as error:
-            return str(error)
-        return ""
-
-    return tuple((kind, why_not(kind)) for kind in _KINDS)
+    try:
+        find_weights(request.base_model, kind, access=request.access)
+    except PreviewRefused as error:
+        return str(error)
+    return ""

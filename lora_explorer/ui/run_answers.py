@@ -62,7 +62,7 @@ class RunAnswers:
         try:
             request = self.before.request(sent_draft, wish, run_anyway=run_anyway)
             found = self.before.prepared(request)
-            card = preview_plan.plan_card(found.plan, found.prediction, found.unknown)
+            card = preview_plan.plan_card(found.plan, found.prediction, found.unknown, has_bundled=found.has_bundled)
             if not found.fits and not run_anyway:
                 return card, Html(""), Html(""), gr.update(visible=True), gr.skip(), *_NEITHER
             self.before.check_data(request)
@@ -123,8 +123,18 @@ class RunAnswers:
         except ExplorerError as error:
             return notes.complaint(str(error)), gr.skip()
 
+    def delete(self, run_id: str, owner: str) -> None:
+        """Delete a run that this visitor sees: of others' only at home, and only one that is over.
+
+        Raises PreviewRefused.
+        """
+        folder = self._visible(run_id, owner)
+        is_over = self.following.story(folder)[0].is_over
+        self.queue.delete(run_id, None if is_over and not self.public else owner)
+
     def _done(self, wish: Wish, shown: Shown, deed: Callable[[], object]) -> Outputs:
         try:
+            self._visible(shown.run, wish.owner)
             deed()
             return Html(""), *self._show(self._visible(shown.run, wish.owner), Shown(shown.run, -1, shown.status))
         except ExplorerError as error:

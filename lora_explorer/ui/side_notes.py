@@ -37,6 +37,15 @@ def side_notes(
     )
 
 
+def memory_notes(findings: Iterable[Finding], asked: int | None = None) -> Html:
+    """Why memory is not known, at the setting that is the reason. The count stands, so nothing is marked as old.
+
+    asked: the number of the question that is answered.
+    """
+    sentences = {finding.setting: ["warning", sentence_of(finding)] for finding in findings if finding.setting}
+    return tag("div", class_="memory-notes", data_sentences=json.dumps(sentences), data_asked=asked)
+
+
 def hidden_settings(recipe: Recipe) -> list[str]:
     """Keys of the settings that have no effect now."""
     return [setting.key for setting in SETTINGS.values() if not setting.shown_when(recipe)]

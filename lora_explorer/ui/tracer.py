@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lora_explorer.base_models import BaseModel
 from lora_explorer.errors import ExplorerError, InvalidSettings, MemoryUnknown
@@ -121,8 +121,8 @@ class Tracer:
         except BrokenProcessPool as error:
             self._forget(pool)
             raise MemoryUnknown(INTERRUPTED) from error
-        if isinstance(outcome, str):
-            raise MemoryUnknown(outcome)
+        if isinstance(outcome, _NotKnown):
+            raise MemoryUnknown(outcome.message, setting=outcome.setting, suggestion=outcome.suggestion)
         if isinstance(outcome, _AtFault):
             raise InvalidSettings(outcome)
         return outcome
@@ -141,8 +141,16 @@ class Tracer:
                 self._pool = None
 
 
+class _NotKnown(NamedTuple):
+    """Why there is no figure; errors themselves do not travel well between processes."""
+
+    message: str
+    setting: str
+    suggestion: str | None
+
+
 class _AtFault(tuple[Finding, ...]):
-    """What is wrong with the settings; errors themselves do not travel well between processes."""
+    """What is wrong with the settings."""
 
     __slots__ = ()
 
@@ -152,7 +160,8 @@ def _outcome(question: Callable[..., Any], asked: tuple[Any, ...], options: dict
     try:
         return question(*asked, **options)
     except MemoryUnknown as error:
-        return str(error)
+        (finding,) = error.findings
+        return _NotKnown(finding.message, finding.setting, finding.suggestion)
     except ExplorerError as error:
         return _AtFault(error.findings)
 

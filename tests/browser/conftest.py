@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 
@@ -22,9 +23,17 @@ START_SECONDS = 60
 FIRST_COUNT_MS = 60_000
 
 
+@dataclass(frozen=True)
+class Served:
+    """A page's server. pid: of its process."""
+
+    address: str
+    pid: int
+
+
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a page of its own, on a free port, with a home of its own for runs."""
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A page of its own, on a free port, with a home of its own for runs."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -34,10 +43,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         [sys.executable, "app.py"], cwd=ROOT, env=environment | {"GRADIO_SERVER_PORT": str(port)}
     )
     try:
-        yield _when_up(f"http://127.0.0.1:{port}", process)
+        yield Served(_when_up(f"http://127.0.0.1:{port}", process), process.pid)
     finally:
         process.terminate()
         process.wait(timeout=20)
+
+
+@pytest.fixture(scope="session")
+def server(served: Served) -> str:
+    """The page's address."""
+    return served.address
 
 
 def _when_up(address: str, process: subprocess.Popen[bytes]) -> str:

@@ -49,7 +49,9 @@ def test_headline_numbers_stay_in_sight_when_the_page_is_scrolled(sized: tuple[P
     page, _ = sized
     page.evaluate("scrollTo(0, 700)")
     tops = page.evaluate("['#header', '#headline'].map((e) => document.querySelector(e).getBoundingClientRect().top)")
-    assert tops == [0, 56]
+    assert tops == [0, page.evaluate("document.querySelector('#header').offsetHeight")]
+    tabs = page.evaluate("document.querySelector('#tabs > .tab-wrapper').getBoundingClientRect().bottom")
+    assert tabs <= tops[1]
 
 
 def test_nothing_moves_when_numbers_change(page: Page) -> None:

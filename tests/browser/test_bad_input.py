@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from browser.conftest import FIRST_COUNT_MS
 from browser.reading import expect_trainable_params, open_tab, sentence, trainable_params, type_yaml, yaml_text
 
 pytestmark = pytest.mark.browser
@@ -47,6 +48,41 @@ def test_the_sentence_goes_when_the_number_is_right_again(page: Page) -> None:
     rank.fill("64")
     expect(page.locator("#lora_r > .sentence")).to_have_count(0)
     expect_trainable_params(page, 2 * BEFORE)
+
+
+def test_when_typing_ends_in_a_bad_number_count_and_memory_stay_with_the_same_earlier_one(page: Page) -> None:
+    peak = page.locator("#peak-memory")
+    page.wait_for_selector("#peak-memory[data-value]", timeout=FIRST_COUNT_MS)
+    at_start = peak.get_attribute("data-value") or ""
+    page.locator("#lora_r input[type=number]").fill("1")
+    expect(peak).not_to_have_attribute("data-value", at_start, timeout=20_000)
+    at_one = peak.get_attribute("data-value") or ""
+    page.locator("#lora_r input[type=number]").fill("32")
+    expect(peak).to_have_attribute("data-value", at_start, timeout=20_000)
+    page.locator("#lora_r input[type=number]").press("Control+A")
+    page.keyboard.type("1e99", delay=30)
+    expect(page.locator("#lora_r > .sentence")).to_contain_text("too large")
+    expect_trainable_params(page, BEFORE // 32)
+    expect(peak).to_have_attribute("data-value", at_one, timeout=20_000)
+
+
+def test_an_empty_field_says_what_then_holds(page: Page) -> None:
+    field = page.locator("#sequence_len input[type=number]")
+    field.fill("")
+    assert field.get_attribute("placeholder") == "not set: 512"
+    assert page.evaluate("(e) => e.scrollWidth <= e.clientWidth", field.element_handle())
+
+
+def test_a_card_that_does_not_exist_gets_a_sentence_and_the_verdict_stays(page: Page) -> None:
+    page.locator("#card input").click()
+    page.locator("#card input").fill("RTX 9999")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.locator("#card-problem")).to_contain_text("RTX 9999")
+    assert page.input_value("#card input") == "RTX 4090"
+    page.locator("#card input").click()
+    page.get_by_role("option", name="T4", exact=True).click()
+    expect(page.locator("#card-problem .sentence")).to_have_count(0)
 
 
 def test_a_bad_number_survives_leaving_the_field(page: Page) -> None:

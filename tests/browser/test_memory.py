@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import psutil
 import pytest
 from playwright.sync_api import Page, expect
 
-from browser.conftest import FIRST_COUNT_MS
+from browser.conftest import FIRST_COUNT_MS, Served
 from browser.reading import open_tab, yaml_text
 
 pytestmark = pytest.mark.browser
@@ -77,3 +81,92 @@ def test_a_step_that_cannot_be_traced_leaves_a_marked_lower_bound(weighed: Page)
     expect(weighed.locator("#lower-bound")).to_contain_text("lower bound, not an estimate", timeout=20_000)
     assert re.match("≥", weighed.locator("#peak-memory").inner_text())
     assert weighed.get_attribute("#peak-memory", "data-value") is None
+
+
+def test_a_saving_that_is_pressed_changes_the_widgets_the_count_and_the_yaml(weighed: Page) -> None:
+    row = weighed.locator("#savings li[data-setting=load_in_4bit] button")
+    expect(row).to_be_visible(timeout=TRACED_MS)
+    before_bytes = process_bytes(weighed)
+    row.focus()
+    weighed.keyboard.press("Enter")
+    expect(weighed.locator("#load_in_4bit input")).to_be_checked(timeout=20_000)
+    expect(weighed.locator("#adapter input")).to_have_value("qlora")
+    expect_another_peak(weighed, before_bytes)
+    assert weighed.locator(".sentence[data-kind=error]").count() == 0
+    open_tab(weighed, "YAML")
+    expect(weighed.locator("#yaml")).to_contain_text("adapter: qlora", timeout=20_000)
+    assert "load_in_4bit: true" in yaml_text(weighed)
+
+
+def test_what_was_opened_stays_open_over_answers_and_what_was_closed_stays_closed(weighed: Page) -> None:
+    assumed, summary = weighed.locator("details.assumptions"), weighed.locator("details.assumptions summary")
+    for is_open, rank in ((True, "40"), (False, "48")):
+        summary.click()
+        before_bytes = process_bytes(weighed)
+        weighed.locator("#lora_r input[type=range]").fill(rank)
+        expect_another_peak(weighed, before_bytes)
+        assert assumed.evaluate("(details) => details.open") is is_open
+
+
+def test_an_optimizer_of_unknown_memory_is_told_at_its_field_and_moves_no_panel(weighed: Page) -> None:
+    expect(weighed.locator("#savings")).not_to_contain_text("Each change", timeout=TRACED_MS)
+    places = """() => [...document.querySelectorAll('.tile, [id^=panel-]')].map((e) => {
+      const { x, y, width, height } = e.getBoundingClientRect(); return [x, y, width, height].map(Math.round);
+    })"""
+    before = weighed.evaluate(places)
+    _choose_optimizer(weighed, "nonsense")
+    sentence = weighed.locator("#optimizer > .sentence")
+    expect(sentence).to_contain_text("nonsense", timeout=20_000)
+    expect(weighed.locator("#savings")).to_contain_text("Not known", timeout=20_000)
+    assert weighed.evaluate(places) == before
+    _choose_optimizer(weighed, "sgd")
+    expect(sentence).to_have_count(0, timeout=20_000)
+
+
+def test_figures_of_earlier_settings_are_marked_while_a_newer_one_takes_its_time(weighed: Page, served: Served) -> None:
+    tiles, marked = weighed.locator("#memory-tiles"), weighed.locator("body.weighing")
+    expect(marked).to_have_count(0, timeout=20_000)
+    before_bytes = process_bytes(weighed)
+    with stopped(served):
+        weighed.locator("#lora_r input[type=range]").fill("72")
+        expect(tiles).to_have_css("opacity", "0.5", timeout=5_000)
+        weighed.locator("#lora_r input[type=range]").fill("80")
+        weighed.wait_for_timeout(700)
+        expect(marked).to_have_count(1)
+        assert process_bytes(weighed) == before_bytes
+    expect_another_peak(weighed, before_bytes)
+    expect(marked).to_have_count(0, timeout=20_000)
+    expect(tiles).to_have_css("opacity", "1", timeout=5_000)
+
+
+def test_bad_settings_leave_no_mark_and_a_lost_question_leaves_it_only_until_the_next_answer(weighed: Page) -> None:
+    marked, rank = weighed.locator("body.weighing"), weighed.locator("#lora_r input[type=number]")
+    rank.fill("0")
+    expect(weighed.locator("#lora_r > .sentence")).to_be_visible()
+    expect(marked).to_have_count(0, timeout=20_000)
+    before_bytes = process_bytes(weighed)
+    # A question that never gets there, and a late answer to an older one.
+    weighed.evaluate("document.body.classList.add('weighing')")
+    weighed.evaluate("document.dispatchEvent(new CustomEvent('memory-known', { detail: 0 }))")
+    expect(marked).to_have_count(1)
+    rank.fill("96")
+    expect_another_peak(weighed, before_bytes)
+    expect(marked).to_have_count(0, timeout=20_000)
+
+
+@contextmanager
+def stopped(served: Served) -> Iterator[None]:
+    """While those who trace for the server stand still."""
+    tracers = psutil.Process(served.pid).children(recursive=True)
+    for tracer in tracers:
+        tracer.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for tracer in tracers:
+            tracer.send_signal(signal.SIGCONT)
+
+
+def _choose_optimizer(page: Page, name: str) -> None:
+    page.locator("#optimizer input").fill(name)
+    page.keyboard.press("Enter")

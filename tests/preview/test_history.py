@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,14 @@ def test_a_run_is_summed_up() -> None:
     assert summary.device == "CPU"
     assert summary.title == "owner/small on instructions, rank 8, learning rate 0.0001"
     assert abs(summary.at - time.time()) < 60
+
+
+def test_a_run_of_random_weights_says_so_in_its_title() -> None:
+    folder = create_run(request(2))
+    folder.append(Started(run=folder.id, steps=2, device="CPU"))
+    assert "random" not in runs()[0].title
+    folder.append(replace(step(1), loss=None))
+    assert runs()[0].title.endswith(", random weights")
 
 
 def test_a_measured_peak_counts_more_than_what_steps_were_seen_to_hold() -> None:

@@ -43,7 +43,17 @@ def test_the_picture_begins_below_what_is_always_there_and_says_where() -> None:
     picture = step_curve.step_curve(estimate())
     floor_bytes, top_bytes = scale_of(picture)
     assert 0 < floor_bytes < 16 * GIB < 19 * GIB < top_bytes
-    assert f"from {words.gib(floor_bytes)} GiB up" in picture
+    assert f"from {words.gib(floor_bytes)} up" in picture
+
+
+def test_heights_of_the_picture_are_round_and_stand_where_they_belong() -> None:
+    picture = step_curve.step_curve(estimate())
+    floor_bytes, top_bytes = scale_of(picture)
+    marks = re.findall(r'<span style="top:([\d.]+)%">([\d.]+)</span>', picture)
+    assert len(marks) > 1
+    for place, height in marks:
+        share = (top_bytes - float(height) * GIB) / (top_bytes - floor_bytes)
+        assert float(place) == pytest.approx(100 * share, abs=0.01)
 
 
 def test_areas_lie_on_each_other_and_run_over_the_whole_width() -> None:
@@ -123,7 +133,7 @@ def test_on_a_card_that_gives_cached_memory_back_the_peak_is_what_it_holds_there
     made = replace(estimate(reserved_bytes=25 * GIB), fits=(full,))
     tiles = headline.memory_tiles(made, find_card("RTX 4090"))
     assert f'data-value="{24 * GIB}"' in tiles
-    assert "only by giving cached memory back" in tiles
+    assert "by giving its cache back" in tiles
     assert "to spare" not in tiles
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from lora_explorer.memory.savings import Saving
 from lora_explorer.report.savings import change_in_words, savings_list
@@ -28,9 +29,17 @@ def test_lines_keep_their_order_and_bars_their_scale() -> None:
     assert "with adapter" in shown
 
 
+def test_each_change_is_a_button_that_carries_what_it_touches() -> None:
+    shown = savings_list((FOUR_BIT,), touches=lambda saving: {"adapter": "qlora"})
+    assert 'data-touches="{&quot;adapter&quot;: &quot;qlora&quot;}"' in shown
+    assert shown.count("<button") == 1
+    assert "makes it fit" not in shown
+    assert "makes it fit" in savings_list((replace(FOUR_BIT, makes_fit=True),))
+
+
 def test_more_than_a_handful_is_one_click_away() -> None:
     shown = savings_list((SHORTER,) * 12)
-    inside = shown.partition("<details>")
+    inside = shown.partition("<details")
     assert (inside[0].count("<li"), inside[2].count("<li")) == (7, 5)
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from html import unescape
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 import pytest
 
 from lora_explorer.base_models import Access
+from lora_explorer.settings import SETTINGS
 from lora_explorer.ui import opening
 from lora_explorer.ui.answers import Answers
 from lora_explorer.ui.draft import Draft
 from lora_explorer.ui.page import start_draft
+from lora_explorer.ui.savings_press import show_pressed
 
 ANSWERS = Answers(Access(hub=False, folders=False))
 SKIPPED = gr.skip()
@@ -73,9 +77,58 @@ def test_a_bad_value_keeps_every_number_and_is_told_at_its_setting_alone(key: st
     tiles, side_notes = ANSWERS.count(sent(**touched))
     assert tiles == SKIPPED
     assert list(sentences(side_notes)) == [key]
-    assert ANSWERS.memory(sent(**touched)) == (SKIPPED,) * 3
-    assert list(ANSWERS.savings(sent(**touched))) == [""]
+    assert ANSWERS.memory(sent(**touched))[:3] == (SKIPPED,) * 3
+    assert list(ANSWERS.savings(sent(**touched))) == [SKIPPED]
     assert ANSWERS.details(sent(**touched))[-3:] == (SKIPPED, SKIPPED, SKIPPED)
+
+
+def test_after_a_bad_value_every_figure_is_of_the_last_draft_that_was_counted() -> None:
+    visitor: Any = SimpleNamespace(session_hash="a")
+    counted, bad = sent(**SMALL), sent(**SMALL | {"lora_r": 1e99})
+    tiles, *_ = ANSWERS.memory(counted, visitor)
+    ANSWERS.memory(sent(), visitor)
+    ANSWERS.count(counted, visitor)
+    assert ANSWERS.count(bad, visitor)[0] == SKIPPED
+    assert ANSWERS.memory(bad, visitor)[0] == tiles
+    assert ANSWERS.cards(bad, visitor) == ANSWERS.cards(counted)
+    assert ANSWERS.details(bad, visitor)[-2] == ANSWERS.details(counted)[-2]
+    assert "T4" in ANSWERS.memory(bad | {"card": "T4"}, visitor)[0]
+    other: Any = SimpleNamespace(session_hash="b")
+    assert ANSWERS.memory(bad, other)[:3] == (SKIPPED,) * 3
+
+
+@pytest.mark.parametrize("lora_r", [8, 0])
+def test_an_answer_about_memory_brings_back_the_number_of_its_question(lora_r: int) -> None:
+    said = ANSWERS.memory(sent(**SMALL | {"lora_r": lora_r}) | {"asked": 7})[-1]
+    assert 'data-asked="7"' in said
+
+
+def test_an_optimizer_of_unknown_memory_is_told_at_its_setting_and_the_count_stands() -> None:
+    unknown = sent(**SMALL | {"optimizer": "nonsense"})
+    said = sentences(ANSWERS.memory(unknown)[-1])
+    assert said["optimizer"][0] == "warning"
+    assert "nonsense" in said["optimizer"][1]
+    assert ANSWERS.count(unknown)[0] == ANSWERS.count(sent(**SMALL))[0]
+    assert sentences(ANSWERS.memory(sent(**SMALL))[-1]) == {}
+
+
+def test_pressing_a_saving_touches_what_it_changes_and_shows_it_in_those_widgets_alone() -> None:
+    *_, shown = ANSWERS.savings(sent(**SMALL))
+    pressed = [json.loads(unescape(found)) for found in re.findall(r'data-touches="([^"]*)"', shown)]
+    touches = next(each for each in pressed if "load_in_4bit" in each)
+    after = sent(**SMALL | touches) | {"pressed": list(touches)}
+    recipe = Draft.from_page(after).recipe
+    assert (recipe.load_in_4bit, recipe.adapter) == (True, "qlora")
+    segments, *widgets = show_pressed(after)
+    assert segments == SKIPPED
+    assert [widget for widget in widgets if widget != SKIPPED] == [
+        touches[name] for name in SETTINGS if name in touches
+    ]
+
+
+@pytest.mark.parametrize("pressed", [None, "lora_r", [7], ["no_such_setting"]])
+def test_what_is_no_press_writes_to_no_widget(pressed: Any) -> None:
+    assert set(map(repr, show_pressed(sent(lora_r=8) | {"pressed": pressed}))) == {repr(SKIPPED)}
 
 
 def test_names_to_choose_from_follow_the_base_model_even_where_nothing_matches() -> None:
@@ -134,7 +187,7 @@ def test_a_config_that_builds_no_model_gets_a_sentence_and_changes_nothing(conte
 
 
 def test_memory_tells_the_peak_its_moment_and_a_verdict() -> None:
-    tiles, bar, peak = ANSWERS.memory(sent())
+    tiles, bar, peak, _ = ANSWERS.memory(sent())
     chips = ANSWERS.cards(sent())
     assert re.search(r'id="peak-memory" data-value="\d+"', tiles)
     assert 'id="memory-accuracy"' in bar
@@ -175,5 +228,5 @@ def test_savings_end_when_their_visitor_asks_about_another_draft() -> None:
 def test_a_late_memory_question_about_the_same_draft_leaves_its_savings_be() -> None:
     shown = ANSWERS.savings(sent(**SMALL))
     next(shown)
-    ANSWERS.memory(sent(**SMALL))
+    ANSWERS.memory(sent(**SMALL) | {"asked": 2})
     assert "1 of" in next(shown)

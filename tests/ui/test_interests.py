@@ -32,3 +32,10 @@ def test_of_visitors_not_heard_of_for_long_nothing_is_kept() -> None:
         asked.note(str(number), FIRST)
     assert not asked.holds("first", FIRST)
     assert len(asked._drafts) == interests._MOST_VISITORS
+
+
+def test_what_was_counted_is_kept_for_each_visitor_that_can_be_told_apart() -> None:
+    asked = Interests()
+    for visitor, draft in (("a", FIRST), ("b", SECOND), ("", SECOND)):
+        asked.note_counted(visitor, draft)
+    assert [asked.last_counted(visitor) for visitor in ("a", "b", "", "c")] == [FIRST, SECOND, None, None]

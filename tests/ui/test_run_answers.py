@@ -157,6 +157,17 @@ def test_another_s_run_is_neither_stopped_nor_deleted(queue: RunQueue) -> None:
     assert theirs.status() == "running"
 
 
+def test_at_home_another_browser_s_run_that_is_over_is_deleted_and_on_a_public_page_it_is_not(queue: RunQueue) -> None:
+    theirs, nobodys = started(OTHER), create_run(request())
+    for folder in (theirs, nobodys):
+        folder.append(told.Stopped(steps=0))
+        asked = wish(asked=folder.id)
+        assert "no such run" in HistoryAnswers(answers(queue, public=True)).remove(asked, {})[0]
+        assert folder.path.exists()
+        assert HistoryAnswers(answers(queue)).remove(asked, {})[0] == ""
+        assert not folder.path.exists()
+
+
 def test_a_run_is_started_stopped_and_deleted_and_the_page_follows(queue: RunQueue) -> None:
     page = answers(queue)
     shown = page.start(start_draft().for_page(), wish())[5]

@@ -70,3 +70,11 @@ def test_a_lost_worker_is_told_in_a_sentence_and_replaced(tracer: Tracer) -> Non
     with pytest.raises(MemoryUnknown, match="interrupted"):
         tracer.estimate(recipe.changed(lora_r=7), base_model, card=card)
     assert tracer.estimate(recipe, base_model, card=card).peak_allocated_bytes > 0
+
+
+def test_why_there_is_no_figure_comes_back_with_its_setting(tracer: Tracer) -> None:
+    draft = replace(start_draft(), touched={"optimizer": "nonsense"})
+    recipe = draft.recipe
+    with pytest.raises(MemoryUnknown, match="nonsense") as unknown:
+        tracer.estimate(recipe, draft.base_model(recipe, Access(hub=False)), card=draft.held_against())
+    assert unknown.value.findings[0].setting == "optimizer"

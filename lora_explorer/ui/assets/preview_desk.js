@@ -68,6 +68,14 @@ document.addEventListener("click", ({ target }) => {
   if (ASKS.includes(runAsk)) trigger(runAsk);
   if (runAsk === "open") [...document.querySelectorAll("#tabs [role=tab]")].find((tab) => tab.textContent.trim() === "Preview")?.click();
 });
+// One click from what random weights cannot show to weights that can learn.
+document.addEventListener("click", ({ target }) => {
+  const weights = target.closest?.("[data-choose-weights]")?.dataset.chooseWeights;
+  if (!weights) return;
+  touch("weights", weights);
+  trigger("choose");
+  document.getElementById("preview-start")?.focus({ preventScroll: true });
+});
 const boxes = () => [...document.querySelectorAll("[data-run-pick]")];
 const bound = () => {
   const full = props.value.picked.length >= MOST_RUNS;

@@ -46,15 +46,24 @@ const hide = (keys) => {
   style.textContent = keys.length ? `${keys.map((key) => `[id="${key}"]`)} { display: none !important; }` : "";
 };
 
+// What keeps memory unknown is told at its setting too, unless there is worse to say there.
+let ofMemory = {};
 const place = () => {
   const { sentences, facts, hidden } = element.querySelector(".side-notes").dataset;
-  if (sentences) placeSentences(JSON.parse(sentences));
+  if (sentences) placeSentences({ ...ofMemory, ...JSON.parse(sentences) });
   if (facts) placeFacts(JSON.parse(facts));
   if (hidden) hide(JSON.parse(hidden));
 };
 
-watch("value", place);
+watch("value", () => {
+  place();
+  if (element.querySelector("[data-stale]")) document.dispatchEvent(new CustomEvent("settings-at-fault"));
+});
 place();
+document.addEventListener("memory-said", ({ detail }) => {
+  ofMemory = detail;
+  place();
+});
 // What this script adds itself is no block, so it does not call itself.
 const bringsWidgets = (node) => node.nodeType === 1 && (node.matches(".block") || node.querySelector(".block"));
 new MutationObserver((changes) => {
