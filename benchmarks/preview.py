@@ -72,12 +72,12 @@ def bare_step_seconds(folder: RunFolder) -> list[float]:
     """The Trainer alone, on the same model and data; from the end of a step to the end of the next one."""
     from transformers import Trainer, TrainerCallback, set_seed
 
-    from lora_explorer.preview.adaptation import adapt
     from lora_explorer.preview.data import encode, load_rows
-    from lora_explorer.preview.model_loading import load_model, load_tokenizer
+    from lora_explorer.preview.models.adaptation import adapt
+    from lora_explorer.preview.models.model_loading import load_model, load_tokenizer
     from lora_explorer.preview.plan import plan_preview
-    from lora_explorer.preview.trainer import make_trainer
-    from lora_explorer.preview.trainer_step import preview_step
+    from lora_explorer.preview.step_memory.trainer_step import preview_step
+    from lora_explorer.preview.training.trainer import make_trainer
 
     ends: list[float] = []
 
@@ -136,7 +136,7 @@ def _worker(folder: RunFolder) -> float:
     """Run it to its end. Returns when it was started, in seconds since the epoch."""
     began = time.time()
     with folder.log.open("wb") as log:
-        command = [sys.executable, "-m", "lora_explorer.preview.worker", str(folder.path)]
+        command = [sys.executable, "-m", "lora_explorer.preview.supervision.worker", str(folder.path)]
         subprocess.run(command, stdout=log, stderr=log, check=True)
     return began
 

@@ -17,12 +17,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from lora_explorer.base_models import find_base_model
-from lora_explorer.preview.bundled_model import BUNDLED_MODEL
 from lora_explorer.preview.device import find_device
 from lora_explorer.preview.events import Failed, Measured
-from lora_explorer.preview.process import start_worker
+from lora_explorer.preview.models.bundled_model import BUNDLED_MODEL
 from lora_explorer.preview.request import PreviewRequest, Weights
 from lora_explorer.preview.run_folder import RunFolder, create_run
+from lora_explorer.preview.supervision.process import start_worker
 from lora_explorer.settings import recipe_from
 
 ONE_BILLION = "meta-llama/Llama-3.2-1B"

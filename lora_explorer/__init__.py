@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from lora_explorer.memory import MemoryEstimate, estimate_memory
     from lora_explorer.memory.cards import Card, cards, find_card
     from lora_explorer.preview.following import follow
-    from lora_explorer.preview.queue import RunQueue
     from lora_explorer.preview.request import DataChoice, PreviewRequest
+    from lora_explorer.preview.supervision.queue import RunQueue
     from lora_explorer.report.records import count_record, estimate_record, finding_records
     from lora_explorer.settings import SETTINGS, Recipe, Setting, find_problems, recipe_from
 
@@ -53,7 +53,7 @@ _MODULE_OF = {
         "findings": "Finding",
         "memory": "Card MemoryEstimate cards estimate_memory find_card",
         "preview.following": "follow",
-        "preview.queue": "RunQueue",
+        "preview.supervision.queue": "RunQueue",
         "preview.request": "DataChoice PreviewRequest",
         "report.records": "count_record estimate_record finding_records",
         "settings": "SETTINGS Recipe Setting find_problems recipe_from",

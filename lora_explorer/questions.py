@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from lora_explorer.memory.lower_bound import LowerBound
     from lora_explorer.memory.plan.parallel_plan import ParallelPlan
     from lora_explorer.memory.savings import Estimate, Saving
-    from lora_explorer.preview.prediction import Prediction
     from lora_explorer.preview.request import PreviewRequest
+    from lora_explorer.preview.step_memory.prediction import Prediction
 
 DOES_NOT_FIT = "Lower micro_batch_size or sequence_len, or start it with --run-anyway."
 
@@ -107,7 +107,7 @@ def prediction(request: PreviewRequest) -> Prediction | str:
     """What a preview will need, or why nobody can tell. Raises PreviewRefused where it cannot run, or does not fit."""
     with quiet_libraries():
         from lora_explorer.preview.plan import plan_preview
-        from lora_explorer.preview.prediction import predict
+        from lora_explorer.preview.step_memory.prediction import predict
 
         plan = plan_preview(request)
         try:

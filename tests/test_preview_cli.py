@@ -20,9 +20,9 @@ from lora_explorer import questions
 from lora_explorer.cli import app
 from lora_explorer.cli.preview_request import Call, request_of
 from lora_explorer.preview.events import Finished, Log, Sample, Started, Step
-from lora_explorer.preview.prediction import Prediction
 from lora_explorer.preview.request import request_from
 from lora_explorer.preview.run_folder import HOME_VARIABLE, RunFolder
+from lora_explorer.preview.step_memory.prediction import Prediction
 from lora_explorer.report.preview_story import story_of
 from lora_explorer.report.preview_terminal import lines_of
 from tests.preview.tiny_training import TINY_LORA, tiny_llama
@@ -209,7 +209,7 @@ def test_a_copy_of_the_adapter_overwrites_nothing(place: Path) -> None:
 
 def test_what_would_not_fit_is_refused_and_runs_anyway_when_asked(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     too_much = Prediction({}, {}, needed_bytes=2 << 30, available_bytes=1 << 30)
-    monkeypatch.setattr("lora_explorer.preview.prediction.predict", lambda plan: too_much)
+    monkeypatch.setattr("lora_explorer.preview.step_memory.prediction.predict", lambda plan: too_much)
     result = run("preview", config(place), "--json")
     (event,) = told(result)
     assert (result.exit_code, event["setting"]) == (1, "micro_batch_size")

@@ -15,10 +15,10 @@ from lora_explorer.cli.output import AT_FAULT, tell
 from lora_explorer.errors import ExplorerError
 from lora_explorer.preview.events import Event, Failed, Log, Stopped, to_line
 from lora_explorer.preview.following import follow
-from lora_explorer.preview.ownership import find_run
-from lora_explorer.preview.queue import RunQueue
 from lora_explorer.preview.request import PreviewRequest
 from lora_explorer.preview.run_folder import RunFolder
+from lora_explorer.preview.supervision.ownership import find_run
+from lora_explorer.preview.supervision.queue import RunQueue
 
 _EXIT_SECONDS = 5.0
 _POLL_SECONDS = 0.02

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from lora_explorer.cli.output import AsJson, at_fault, print_json
-from lora_explorer.preview import history
-from lora_explorer.preview.ownership import find_run
 from lora_explorer.preview.run_folder import RunFolder
+from lora_explorer.preview.supervision import history
+from lora_explorer.preview.supervision.ownership import find_run
 from lora_explorer.report import terminal
 from lora_explorer.report.preview_story import story_of
 from lora_explorer.report.preview_terminal import show_run, show_runs

@@ -19,9 +19,9 @@ from lora_explorer.cli.output import AT_FAULT, tell
 from lora_explorer.cli.preview_request import Call, request_of
 from lora_explorer.findings import Finding
 from lora_explorer.preview.events import Event, Failed, Finished
-from lora_explorer.preview.queue import RunQueue
 from lora_explorer.preview.request import DatasetType, Logging, Weights
 from lora_explorer.preview.run_folder import RunFolder
+from lora_explorer.preview.supervision.queue import RunQueue
 from lora_explorer.report import terminal
 from lora_explorer.report.preview_story import story_of
 from lora_explorer.report.preview_terminal import RunScreen, show_run

@@ -11,7 +11,7 @@ import psutil
 
 from lora_explorer.memory.cards import Card, card_like
 from lora_explorer.memory.plan.step import DType
-from lora_explorer.preview.weights import Device
+from lora_explorer.preview.models.weights import Device
 from lora_explorer.settings import Recipe
 
 # Apple's GPUs compute in bfloat16 from this release of macOS on.

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 from lora_explorer.errors import PreviewRefused
 from lora_explorer.memory.plan.step import DType
-from lora_explorer.preview.adapter_start import AdapterStart, find_adapter_start
 from lora_explorer.preview.data import check_choice
 from lora_explorer.preview.device import find_device, precision_on
-from lora_explorer.preview.quantization import quantized_bits, runnable_quantization
+from lora_explorer.preview.models.adapter_start import AdapterStart, find_adapter_start
+from lora_explorer.preview.models.quantization import quantized_bits, runnable_quantization
+from lora_explorer.preview.models.weights import Destination, Device, WeightSource, find_weights
 from lora_explorer.preview.request import PreviewRequest, Weights
-from lora_explorer.preview.weights import Destination, Device, WeightSource, find_weights
 from lora_explorer.settings import Recipe
 
 # What two cores train on in a second or two with a small model, at lengths as instructions have them.

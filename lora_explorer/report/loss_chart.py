@@ -12,7 +12,7 @@ from lora_explorer.report.preview_story import RunStory
 from lora_explorer.report.run_list import run_time
 
 if TYPE_CHECKING:
-    from lora_explorer.preview.history import LossCurve
+    from lora_explorer.preview.supervision.history import LossCurve
 
 LOSS_UNIT = "loss · nats a token"
 SHAPE_HAS_NO_LOSS = (

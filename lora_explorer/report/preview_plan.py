@@ -10,8 +10,8 @@ from lora_explorer.report.html import Html, join, tag
 
 if TYPE_CHECKING:
     from lora_explorer.preview.plan import PreviewPlan
-    from lora_explorer.preview.prediction import Prediction
     from lora_explorer.preview.request import Weights
+    from lora_explorer.preview.step_memory.prediction import Prediction
 
 NOT_ASKED = "What will run is shown here before it starts."
 _DEVICES = {"cpu": "on the CPU", "cuda": "on the GPU", "mps": "on Apple's GPU"}

@@ -20,8 +20,8 @@ from lora_explorer.report.preview_progress import sentence_of
 from lora_explorer.report.preview_story import RunStory, story_of
 
 if TYPE_CHECKING:
-    from lora_explorer.preview.history import RunSummary
     from lora_explorer.preview.run_folder import RunFolder
+    from lora_explorer.preview.supervision.history import RunSummary
 
 _MIDDLE_DOT = " · "
 

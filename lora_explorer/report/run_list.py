@@ -9,7 +9,7 @@ from lora_explorer.report import words
 from lora_explorer.report.html import Html, tag
 
 if TYPE_CHECKING:
-    from lora_explorer.preview.history import RunSummary
+    from lora_explorer.preview.supervision.history import RunSummary
 
 _HEADINGS = ("lay over", "run", "steps", "last loss", "peak", "status", "")
 _EMPTY = "No run is kept yet. The tab Preview starts one."

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lora_explorer.errors import ExplorerError
-from lora_explorer.preview import history
-from lora_explorer.preview.ownership import hashed
 from lora_explorer.preview.run_folder import RunFolder, home
+from lora_explorer.preview.supervision import history
+from lora_explorer.preview.supervision.ownership import hashed
 from lora_explorer.report import loss_chart, notes, run_list
 from lora_explorer.report.html import Html
 from lora_explorer.ui.preview_desk import Wish

@@ -10,8 +10,8 @@ import gradio as gr
 from lora_explorer import presets
 from lora_explorer.base_models import Access, preset_models
 from lora_explorer.memory import cards, find_card
-from lora_explorer.preview.queue import RunQueue
 from lora_explorer.preview.request import Limits
+from lora_explorer.preview.supervision.queue import RunQueue
 from lora_explorer.ui import layout, opening, preview_layout, preview_page
 from lora_explorer.ui.answers import Answers
 from lora_explorer.ui.controls import Choices, Controls

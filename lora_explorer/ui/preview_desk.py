@@ -13,7 +13,7 @@ from typing import Any
 
 import gradio as gr
 
-from lora_explorer.preview.history import MOST_CURVES
+from lora_explorer.preview.supervision.history import MOST_CURVES
 from lora_explorer.ui.layout import ASSETS
 from lora_explorer.ui.preview_form import Form
 

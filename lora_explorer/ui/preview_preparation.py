@@ -11,7 +11,7 @@ from lora_explorer.preview.request import PreviewRequest, Weights
 if TYPE_CHECKING:
     from lora_explorer.preview.data import DataTable
     from lora_explorer.preview.plan import PreviewPlan
-    from lora_explorer.preview.prediction import Prediction
+    from lora_explorer.preview.step_memory.prediction import Prediction
 
 _KINDS: tuple[Weights, ...] = ("own", "bundled", "shape")
 
@@ -37,7 +37,7 @@ class Preparation:
 def prepare(request: PreviewRequest) -> Preparation:
     """Plan a run and predict its memory. Raises PreviewRefused, InvalidSettings."""
     from lora_explorer.preview.plan import plan_preview
-    from lora_explorer.preview.prediction import predict
+    from lora_explorer.preview.step_memory.prediction import predict
 
     plan = plan_preview(request)
     has_bundled = plan.weights == "shape" and not _why_not(request, "bundled")
@@ -53,7 +53,7 @@ def look_at_data(request: PreviewRequest) -> tuple[DataTable, int]:
     Raises PreviewRefused.
     """
     from lora_explorer.preview.data import describe, load_rows
-    from lora_explorer.preview.model_loading import load_tokenizer
+    from lora_explorer.preview.models.model_loading import load_tokenizer
     from lora_explorer.preview.plan import plan_preview
 
     plan = plan_preview(request)
@@ -68,7 +68,7 @@ def weights_on_offer(request: PreviewRequest) -> tuple[tuple[Weights, str], ...]
 
 def _why_not(request: PreviewRequest, kind: Weights) -> str:
     """A sentence where weights of this kind cannot be had; empty where they can."""
-    from lora_explorer.preview.weights import find_weights
+    from lora_explorer.preview.models.weights import find_weights
 
     try:
         find_weights(request.base_model, kind, access=request.access)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from lora_explorer.errors import ExplorerError, PreviewRefused
-from lora_explorer.preview.ownership import belongs_to, find_run
+from lora_explorer.preview.supervision.ownership import belongs_to, find_run
 from lora_explorer.report import (
     loss_chart,
     notes,
@@ -30,8 +30,8 @@ from lora_explorer.ui.preview_faults import Faults
 from lora_explorer.ui.preview_following import Following
 
 if TYPE_CHECKING:
-    from lora_explorer.preview.queue import RunQueue
     from lora_explorer.preview.run_folder import RunFolder
+    from lora_explorer.preview.supervision.queue import RunQueue
 
 Outputs = Any
 _PARTS = 13
@@ -166,7 +166,7 @@ class RunAnswers:
             raise PreviewRefused("Your last run is not over yet; stop it, or wait for it.")
 
     def _newest(self, owner: str) -> RunFolder | None:
-        from lora_explorer.preview.history import runs
+        from lora_explorer.preview.supervision.history import runs
 
         own = [find_run(summary.id) for summary in runs(owner)] if owner else []
         own = [folder for folder in own if folder.read("owner")]

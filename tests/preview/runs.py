@@ -11,9 +11,9 @@ from typing import Any
 
 from lora_explorer.base_models import BaseModel
 from lora_explorer.preview.events import LAST_KINDS, Event, Failed
-from lora_explorer.preview.process import Worker, start_worker
 from lora_explorer.preview.request import Limits, PreviewRequest
 from lora_explorer.preview.run_folder import RunFolder
+from lora_explorer.preview.supervision.process import Worker, start_worker
 from lora_explorer.settings import recipe_from
 
 STAND_IN = Path(__file__).with_name("stand_in.py")

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lora_explorer.preview.events import Event, Log, Started, Step
-from lora_explorer.preview.limits import go_first, lead_group
 from lora_explorer.preview.run_folder import RunFolder
-from lora_explorer.preview.worker import run
+from lora_explorer.preview.supervision.limits import go_first, lead_group
+from lora_explorer.preview.supervision.worker import run
 
 Emit = Callable[[Event], None]
 STEPS_BEFORE = 3

@@ -17,7 +17,7 @@ from lora_explorer.preview.device import Precision, precision_on
 from lora_explorer.preview.plan import PreviewPlan, plan_preview
 from lora_explorer.preview.request import Limits, PreviewRequest
 from lora_explorer.preview.run_folder import HOME_VARIABLE, RunFolder
-from lora_explorer.preview.trainer import training_arguments, warmup_steps
+from lora_explorer.preview.training.trainer import training_arguments, warmup_steps
 from lora_explorer.settings import recipe_from
 from lora_explorer.settings.training import LR_SCHEDULERS, OPTIMIZERS
 

@@ -11,11 +11,11 @@ import pytest
 from lora_explorer.base_models import Access, find_base_model
 from lora_explorer.base_models.skeleton import load_skeleton
 from lora_explorer.errors import PreviewRefused
-from lora_explorer.preview import hub_files
+from lora_explorer.preview.models import hub_files
+from lora_explorer.preview.models.weights import Destination, find_weights
 from lora_explorer.preview.plan import plan_preview
 from lora_explorer.preview.request import DataChoice, Limits, PreviewRequest, request_from
 from lora_explorer.preview.run_folder import HOME_VARIABLE, create_run
-from lora_explorer.preview.weights import Destination, find_weights
 from lora_explorer.settings import recipe_from
 
 from .tiny_training import continued, request_for, tiny_llama

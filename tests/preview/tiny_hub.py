@@ -16,7 +16,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from lora_explorer.base_models import hub
-from lora_explorer.preview.stand_in_tokenizer import stand_in_tokenizer
+from lora_explorer.preview.models.stand_in_tokenizer import stand_in_tokenizer
 
 COMMIT = "0" * 40
 # What the Hub answers for these, as huggingface_hub reads it: a status and the header X-Error-Code.

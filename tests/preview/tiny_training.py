@@ -32,7 +32,7 @@ TINY_LORA: dict[str, Any] = {
 def tiny_llama(folder: Path) -> Path:
     """A saved model with a tokenizer of bytes, and beside it the rows that runs here are trained on."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("lora_explorer.preview.stand_in_tokenizer.is_available", lambda: False)
+        patched.setattr("lora_explorer.preview.models.stand_in_tokenizer.is_available", lambda: False)
         save_tiny_llama(folder)
     letters = "abcdefghijklmnop"
     rows = [
@@ -58,7 +58,7 @@ def trained(request: PreviewRequest) -> tuple[RunFolder, list[Event]]:
 
 def continued(folder: RunFolder, stopping: threading.Event | None = None) -> list[Event]:
     """The events of training what the folder asks for, from where it is."""
-    from lora_explorer.preview.training import train
+    from lora_explorer.preview.training.run import train
 
     events: list[Event] = []
     train(folder, events.append, stopping or threading.Event())

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from lora_explorer.base_models import base_model_from_config
-from lora_explorer.preview.adaptation import adapt
-from lora_explorer.preview.model_loading import load_model
+from lora_explorer.preview.models.adaptation import adapt
+from lora_explorer.preview.models.model_loading import load_model
 from lora_explorer.preview.plan import PreviewPlan, plan_preview
 from lora_explorer.preview.request import Limits, PreviewRequest
-from lora_explorer.preview.tracked_memory import TrackedStep
-from lora_explorer.preview.trainer_step import preview_step
+from lora_explorer.preview.step_memory.tracked_step import TrackedStep
+from lora_explorer.preview.step_memory.trainer_step import preview_step
 from lora_explorer.settings import recipe_from
 
 TOKENS = 48

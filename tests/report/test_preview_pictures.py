@@ -9,7 +9,7 @@ import pytest
 
 from lora_explorer.preview import events as told
 from lora_explorer.preview.data import DataTable, Piece, TableRow
-from lora_explorer.preview.history import LossCurve, RunSummary
+from lora_explorer.preview.supervision.history import LossCurve, RunSummary
 from lora_explorer.report import (
     loss_chart,
     preview_charts,

@@ -13,10 +13,10 @@ from lora_explorer.base_models import Access, BaseModel
 from lora_explorer.memory import Card
 from lora_explorer.preview import events as told
 from lora_explorer.preview.data import DataTable
-from lora_explorer.preview.ownership import find_run, hashed
-from lora_explorer.preview.process import stop_worker
-from lora_explorer.preview.queue import RunQueue
 from lora_explorer.preview.run_folder import RunFolder, create_run, home
+from lora_explorer.preview.supervision.ownership import find_run, hashed
+from lora_explorer.preview.supervision.process import stop_worker
+from lora_explorer.preview.supervision.queue import RunQueue
 from lora_explorer.settings import Recipe
 from lora_explorer.ui.history_answers import HistoryAnswers
 from lora_explorer.ui.page import start_draft

@@ -1,0 +1,1 @@
+"""What the worker does: the Trainer, its events, samples and the adapter it leaves."""
