@@ -8,7 +8,7 @@ activation_offload_checkpoint.py). Copies on the host are not watched: only what
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import compress
 from typing import Any, Literal
@@ -16,6 +16,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+
+from lora_explorer.memory.watching.watch import StorageWatch
 
 # "streamed" copies beside the computation and holds what is on its way; "synchronous" waits for every copy; "hidden
 # states" takes the inputs of checkpointed layers only.
@@ -43,6 +45,55 @@ class HostCopy:
 
     def brought_back(self) -> Tensor:
         return torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=self.device)
+
+
+class Leaving:
+    """Tensors that are held on their way to the host, by number: each until `window` more have been counted.
+
+    watch: is told, so that deaths are known that follow from it.
+    """
+
+    def __init__(self, window: int, watch: StorageWatch | None = None) -> None:
+        self._window = window
+        self._watch = watch
+        self._tensors: dict[int, Tensor] = {}
+        self._left_out = 0
+
+    def hold(self, number: int, tensor: Tensor) -> list[int]:
+        """Hold one more. Returns the numbers of those that are let go for it."""
+        if self._watch:
+            self._watch.leaves(number, self._window)
+        passed = number + self._newly_left_out() - self._window
+        older = [older for older in self._tensors if older <= passed]
+        self._let_go(older)
+        self._tensors[number] = tensor
+        return older
+
+    def _newly_left_out(self) -> int:
+        """Layers that this trace has left out since the last time; each of them would have counted."""
+        before, self._left_out = self._left_out, self._watch.layers_left_out if self._watch else 0
+        return self._left_out - before
+
+    def get(self, number: int) -> Tensor | None:
+        """The tensor, if it is held."""
+        return self._tensors.get(number)
+
+    def pop(self, number: int) -> Tensor | None:
+        """The tensor, if it is held, which it is no longer."""
+        return self._tensors.pop(number, None)
+
+    def clear(self) -> list[int]:
+        """Let all of them go. Returns their numbers."""
+        if self._watch:
+            self._watch.all_let_go()
+        numbers = list(self._tensors)
+        self._let_go(numbers)
+        return numbers
+
+    def _let_go(self, numbers: list[int]) -> None:
+        for number in numbers:
+            with self._watch.letting_go(number) if self._watch else nullcontext():
+                del self._tensors[number]
 
 
 class SavedTensors:
@@ -95,9 +146,9 @@ class StreamedTensors(SavedTensors):
     another node of the backward pass is through that also asked for something.
     """
 
-    def __init__(self, parameters: frozenset[int] = frozenset()) -> None:
+    def __init__(self, parameters: frozenset[int] = frozenset(), watch: StorageWatch | None = None) -> None:
         super().__init__(parameters)
-        self._leaving: dict[int, Tensor] = {}
+        self._leaving = Leaving(SAVED_ON_THEIR_WAY, watch)
         self._returned: dict[int, Tensor] = {}
         self._number_of: dict[Key, int] = {}
         self._key_of: dict[int, Key] = {}
@@ -127,10 +178,8 @@ class StreamedTensors(SavedTensors):
             return tensor
         if self._stays(tensor):
             return tensor
-        for older in [older for older in self._leaving if older <= number - SAVED_ON_THEIR_WAY]:
-            del self._leaving[older]
+        for older in self._leaving.hold(number, tensor):
             self._forget(older)
-        self._leaving[number] = tensor
         self._remember(number, key)
         return HostCopy.of(tensor)
 
@@ -146,8 +195,7 @@ class StreamedTensors(SavedTensors):
             tensor = self._returned[number] = copy.brought_back()
 
         def node_is_through(outputs: Any, inputs: Any) -> Any:
-            for held in list(self._leaving):
-                del self._leaving[held]
+            for held in self._leaving.clear():
                 self._forget(held)
             for older in through:
                 self._returned.pop(older, None)
@@ -169,9 +217,9 @@ class StreamedTensors(SavedTensors):
 class LayerInputs:
     """Inputs of layers that are computed again: the last few are held while they leave."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: StorageWatch | None = None) -> None:
         self._marked: set[int] = set()
-        self._leaving: dict[int, Tensor] = {}
+        self._leaving = Leaving(INPUTS_ON_THEIR_WAY, watch)
         self._count = 0
 
     def mark(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -192,14 +240,12 @@ class LayerInputs:
     def leave(self, tensor: Tensor) -> tuple[int, HostCopy]:
         """Hold the input while it leaves, and let older ones go."""
         self._count += 1
-        for older in [older for older in self._leaving if older <= self._count - INPUTS_ON_THEIR_WAY]:
-            del self._leaving[older]
-        self._leaving[self._count] = tensor
+        self._leaving.hold(self._count, tensor)
         return self._count, HostCopy.of(tensor)
 
     def come_back(self, number: int, copy: HostCopy) -> Tensor:
         """The input itself if it is still held, else a new one."""
-        tensor = self._leaving.pop(number, None)
+        tensor = self._leaving.pop(number)
         return copy.brought_back() if tensor is None else tensor
 
     def clear(self) -> None:
@@ -210,8 +256,8 @@ class LayerInputs:
 class PrefetchedInputs(LayerInputs):
     """Inputs of reentrantly checkpointed layers: while one is used, the one needed next comes back beside it."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, watch: StorageWatch | None = None) -> None:
+        super().__init__(watch)
         self._copies: dict[int, HostCopy] = {}
         self._fetched: dict[int, Tensor] = {}
 
@@ -253,11 +299,11 @@ class OffloadedCheckpoint(torch.autograd.Function):
 
 
 @contextmanager
-def _reentrant(model: nn.Module) -> Iterator[None]:
+def _reentrant(model: nn.Module, watch: StorageWatch | None) -> Iterator[None]:
     """Every checkpointed layer goes through `OffloadedCheckpoint`."""
     name = "_gradient_checkpointing_func"
     original = [(module, vars(module)[name]) for module in model.modules() if name in vars(module)]
-    inputs = PrefetchedInputs()
+    inputs = PrefetchedInputs(watch)
 
     def checkpointed(function: Callable[..., Any], *args: Any) -> Any:
         apply: Callable[..., Any] = OffloadedCheckpoint.apply
@@ -275,28 +321,34 @@ def _reentrant(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def offloading(
-    model: nn.Module, kind: Offloading | None, head: nn.Module | None, *, reentrant: bool = False
+    model: nn.Module,
+    kind: Offloading | None,
+    head: nn.Module | None,
+    watch: StorageWatch | None = None,
+    *,
+    reentrant: bool = False,
 ) -> Iterator[None]:
     """While it is open, activations leave as they would. head: the output head if the model calls it, whose own stay.
 
-    reentrant: how layers are checkpointed, where their inputs leave.
+    watch: is told what is held on its way. reentrant: how layers are checkpointed, where their inputs leave.
     """
     if kind is None:
         yield
         return
     if kind == "hidden states" and reentrant:
-        with _reentrant(model):
+        with _reentrant(model, watch):
             yield
         return
     with ExitStack() as scopes:
         manager: SavedTensors | LayerInputs
         if kind == "hidden states":
-            manager = LayerInputs()
+            manager = LayerInputs(watch)
             for layer in _checkpointed_layers(model):
                 hook = layer.register_forward_pre_hook(manager.mark, with_kwargs=True)
                 scopes.callback(hook.remove)
         else:
-            manager = (StreamedTensors if kind == "streamed" else SavedTensors)(_trained_storages(model))
+            trained = _trained_storages(model)
+            manager = StreamedTensors(trained, watch) if kind == "streamed" else SavedTensors(trained)
             if head is not None:
                 scopes.enter_context(_kept_in(head))
         scopes.callback(manager.clear)

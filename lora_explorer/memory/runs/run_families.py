@@ -242,7 +242,7 @@ def _structure(run: TracedRun) -> Hashable:
     trained = tuple((layer, len(t.shape), *t[1:]) for layer, t in run.kept_trained)
     loading = run.load()
     loaded = loading.events.tobytes(), loading.codes.tobytes()
-    return run.stack, held, trained, trace.events, trace.categories, trace.marks, trace.finish, loaded
+    return run.stack, held, trained, trace.events, trace.categories, trace.marks, trace.finish, trace.departures, loaded
 
 
 def _numbers(run: TracedRun) -> Whole:

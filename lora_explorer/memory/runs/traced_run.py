@@ -19,6 +19,7 @@ from torch import nn
 from lora_explorer.adapters import inject_adapter, plan_adapter
 from lora_explorer.base_models.skeleton import Skeleton
 from lora_explorer.errors import ExplorerError, MemoryUnknown
+from lora_explorer.memory.kernels.offloading import INPUTS_ON_THEIR_WAY
 from lora_explorer.memory.plan.optimizers import OptimizerTrace, TrainedTensor, trace_optimizer
 from lora_explorer.memory.plan.parallel import Parallelism, Share, share_of
 from lora_explorer.memory.plan.step import Loading, Step
@@ -153,11 +154,9 @@ class TracedRun:
 def trace_run(skeleton: Skeleton, step: Step, adapter: Adapter, *, full_depth: bool = False) -> TracedRun:
     """Trace one step. Falls back to every layer where a few cannot stand for all. Raises MemoryUnknown."""
     with _tracing, _collection_paused():
-        shallow, injected = stack_of(skeleton, adapter)
+        shallow, injected = stack_of(skeleton, adapter, last=_last_layers(step))
         whole = whole_stack(len(shallow.stands_in), shallow.sources)
-        # Layer inputs on their way to the host are held over the next layers: a few cannot stand for all.
-        held_over = step.offloading in ("streamed", "hidden states") and step.checkpointing is not None
-        if full_depth or shallow.is_whole or held_over:
+        if full_depth or shallow.is_whole:
             return _trace(skeleton, whole, step, injected)
         try:
             return _trace(skeleton, shallow, step, injected)
@@ -165,12 +164,21 @@ def trace_run(skeleton: Skeleton, step: Step, adapter: Adapter, *, full_depth: b
             return _trace(skeleton, whole, step, injected)
 
 
-def stack_of(skeleton: Skeleton, adapter: Adapter) -> tuple[Stack, Adapter]:
-    """The layers that are trained, one of each kind kept, and the adapter to put into them. Raises AdapterRefused."""
+def _last_layers(step: Step) -> int:
+    """How many layers at the end are like no other: those too whose output is still held when the backward begins."""
+    held = step.offloading == "hidden states" and step.checkpointing is not None
+    return 1 + INPUTS_ON_THEIR_WAY if held else 1
+
+
+def stack_of(skeleton: Skeleton, adapter: Adapter, *, last: int = 1) -> tuple[Stack, Adapter]:
+    """The layers that are trained, one of each kind kept, and the adapter to put into them. Raises AdapterRefused.
+
+    last: so many layers at the end are kept, whatever their kind.
+    """
     base_kinds = layer_kinds(skeleton)
     sources = adapter.sources if isinstance(adapter, RecipeAdapter) else ()
     kinds = [base_kinds[source] for source in sources] or base_kinds
-    stack = shallow_stack(list(zip(kinds, adapter.layer_kinds(skeleton), strict=True)), sources)
+    stack = shallow_stack(list(zip(kinds, adapter.layer_kinds(skeleton), strict=True)), sources, last=last)
     in_place = adapter.in_replicated_layers() if sources and isinstance(adapter, RecipeAdapter) else adapter
     return stack, in_place
 

@@ -50,13 +50,13 @@ def whole_stack(layers: int, sources: tuple[int, ...] = ()) -> Stack:
     return Stack(tuple(range(layers)), sources)
 
 
-def shallow_stack(kinds: Sequence[Hashable], sources: tuple[int, ...] = ()) -> Stack:
-    """Keep the first and the last layer, whose neighbours differ, and of those between one of each kind."""
-    last = len(kinds) - 1
+def shallow_stack(kinds: Sequence[Hashable], sources: tuple[int, ...] = (), *, last: int = 1) -> Stack:
+    """Keep the first and the last layers, whose neighbours differ, and of those between one of each kind."""
     inner: dict[Hashable, int] = {}
-    for index in range(1, last):
+    between = range(1, len(kinds) - last)
+    for index in between:
         inner.setdefault(kinds[index], index)
-    return Stack(tuple(index if index in (0, last) else inner[kind] for index, kind in enumerate(kinds)), sources)
+    return Stack(tuple(inner[kind] if index in between else index for index, kind in enumerate(kinds)), sources)
 
 
 @lru_cache(maxsize=16)

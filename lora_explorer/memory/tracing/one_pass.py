@@ -49,7 +49,7 @@ def trace_step(model: nn.Module, layers: dict[int, nn.Module], step: Step, *, de
     with ExitStack() as scopes:
         if step.repeats_keys:
             scopes.enter_context(keys_repeated())
-        scopes.enter_context(offloading(model, step.offloading, called, reentrant=reentrant))
+        scopes.enter_context(offloading(model, step.offloading, called, watch, reentrant=reentrant))
         scopes.enter_context(recomputation_watched(model, partial(_recomputation, watch, operators)))
         scopes.enter_context(_places_marked(model, layers, watch, operators))
         scopes.enter_context(operators.meta_autocast())

@@ -2,7 +2,8 @@
 
 Layers that are alike leave the same births and deaths behind. So the events of a kept layer are written out again for
 every layer it stands for; a storage that dies in a neighbouring layer or outside the layers is found by the role it
-plays there. Whatever does not fit this picture raises CannotUnroll, and the whole model is traced instead.
+plays there. What is held on its way to the host dies further away, and is seen to apart (departures.py). Whatever does
+not fit this picture raises CannotUnroll, and the whole model is traced instead.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
+from lora_explorer.memory.tracing.departures import Marks, Untold, held_again, leaving_at_once
 from lora_explorer.memory.tracing.events import Part, as_trace, part_of, whole
 from lora_explorer.memory.tracing.layers import Stack
-from lora_explorer.memory.watching.trace import Phase, Resident, Segment, Trace, Whole
+from lora_explorer.memory.watching.trace import Departure, Phase, Resident, Segment, Trace, Whole
 
 
 class CannotUnroll(Exception):
@@ -80,9 +82,6 @@ class _Piece:
     events: list[Event] = field(default_factory=list)
 
 
-Marks = tuple[tuple[int, Segment], ...]
-
-
 @dataclass
 class _Analysis:
     """A trace taken apart. exports: for every kept layer and role the births, in order, that a neighbour ends."""
@@ -114,15 +113,32 @@ def unroll_part(trace: Trace, stack: Stack) -> Part:
     part = part_of(trace)
     if stack.is_whole:
         return part
-    layout = lay_out(tuple(trace.events), tuple(trace.marks), tuple(trace.finish), stack)
+    departures = tuple(trace.departures)
+    layout = lay_out(tuple(trace.events), tuple(trace.marks), tuple(trace.finish), stack, departures)
     sizes, codes = part.sizes_bytes[layout.sources], part.codes[layout.sources]
     return Part(sizes, codes, layout.events, layout.marks, layout.finish)
 
 
 @lru_cache(maxsize=16)
-def lay_out(events: tuple[int, ...], marks: Marks, finish: tuple[int, ...], stack: Stack) -> Layout:
+def lay_out(
+    events: tuple[int, ...],
+    marks: Marks,
+    finish: tuple[int, ...],
+    stack: Stack,
+    departures: tuple[Departure, ...] = (),
+) -> Layout:
     """Where everything of a trace goes in the whole model, whatever its sizes. Raises CannotUnroll."""
-    return _Writer(_take_apart(events, marks, finish, stack)).write()
+    if not departures:
+        return _Writer(_take_apart(events, marks, finish, stack)).write()
+    try:
+        at_once = leaving_at_once(events, marks, departures)
+        layout = _Writer(_take_apart(at_once.events, at_once.marks, finish, stack)).write()
+        held = held_again(layout.events.tolist(), layout.marks, layout.sources.tolist(), at_once)
+    except Untold as error:
+        raise CannotUnroll from error
+    number_of = {storage: number for number, storage in enumerate(held.storages)}
+    final = tuple(number_of[storage] for storage in layout.finish)
+    return Layout(layout.sources[held.storages], whole(held.events), held.marks, final)
 
 
 def unroll_residents(residents: Sequence[Resident], stack: Stack) -> list[Resident]:

@@ -53,6 +53,21 @@ class Resident(NamedTuple):
     copied: bool = False
 
 
+class Departure(NamedTuple):
+    """Something about what leaves for the host and is held on its way.
+
+    "leaves": a tensor leaves under `number`, and those that left `window` numbers before are let go. "all let go": the
+    others are too. "died": the event at `position` is a death because `number` was let go.
+    position, segments: how many events and marks there were before.
+    """
+
+    kind: Literal["leaves", "all let go", "died"]
+    position: int
+    segments: int
+    number: int = 0
+    window: int = 0
+
+
 @dataclass(frozen=True)
 class Trace:
     """Births and deaths of one forward and backward pass.
@@ -61,6 +76,7 @@ class Trace:
     events: `i` is the birth of storage i, `~i` its death. Storages without a death outlive the backward pass.
     marks: (position in events, segment that begins there), in order.
     finish: storages that are let go after the optimizer step, other than gradients.
+    departures: what was held on its way to the host, in order.
     """
 
     sizes_bytes: Sequence[int]
@@ -68,3 +84,4 @@ class Trace:
     events: Sequence[int]
     marks: Sequence[tuple[int, Segment]]
     finish: Sequence[int] = ()
+    departures: Sequence[Departure] = ()

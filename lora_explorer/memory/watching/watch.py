@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_iter
 
 from lora_explorer.memory.watching.accumulation import sums_in_place, unshared_holders
 from lora_explorer.memory.watching.kernel_temporaries import INNER_TEMPORARIES
-from lora_explorer.memory.watching.trace import Category, Phase, Place, Segment, Trace
+from lora_explorer.memory.watching.trace import Category, Departure, Phase, Place, Segment, Trace
 
 _aten = torch.ops.aten
 
@@ -49,6 +49,7 @@ class StorageWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     a mapping from bool, int and float to the answer that holds for the run being predicted.
     forms: what to run in place of operators that the device cannot run; each gets the watch and the arguments.
     inner_temporaries: bytes that kernels need inside themselves, by operator.
+    layers_left_out: so far, between the layers that were marked in the forward pass.
     """
 
     def __init__(
@@ -62,6 +63,8 @@ class StorageWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.phase: Phase = "forward"
         self.in_head = False
         self.recomputing = False
+        self.layers_left_out = 0
+        self._layer = -1
         self._device = device
         self._answers = answers or {}
         self._forms = forms or {}
@@ -71,6 +74,7 @@ class StorageWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._categories: list[Category | None] = []
         self._events: list[int] = []
         self._marks: list[tuple[int, Segment]] = []
+        self._departures: list[Departure] = []
         self._alive: dict[int, tuple[int, weakref.ref[torch.UntypedStorage]]] = {}
         self._known: dict[int, Known] = {}
         self._dead: set[int] = set()
@@ -86,6 +90,9 @@ class StorageWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def mark(self, place: Place, layer: int | None = None) -> None:
         """Begin a segment of the step."""
+        if layer is not None and self.phase == "forward":
+            self.layers_left_out += max(layer - self._layer - 1, 0)
+            self._layer = layer
         self._marks.append((len(self._events), Segment(self.phase, place, layer)))
 
     def born(self, tensor: torch.Tensor) -> None:
@@ -111,6 +118,22 @@ class StorageWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def known(self, tensor: torch.Tensor) -> Known | None:
         """What was remembered about the storage of a tensor."""
         return self._known.get(tensor.untyped_storage()._cdata)
+
+    def leaves(self, number: int, window: int) -> None:
+        """Record that a tensor leaves for the host, so that those that left `window` numbers before are let go."""
+        self._departures.append(Departure("leaves", len(self._events), len(self._marks), number, window))
+
+    def all_let_go(self) -> None:
+        """Record that nothing is held on its way to the host from here on."""
+        self._departures.append(Departure("all let go", len(self._events), len(self._marks)))
+
+    @contextmanager
+    def letting_go(self, number: int) -> Iterator[None]:
+        """Scope in which what left under a number is let go."""
+        before = len(self._events)
+        yield
+        for position in range(before, len(self._events)):
+            self._departures.append(Departure("died", position, len(self._marks), number))
 
     def transient(self, size_bytes: int) -> None:
         """Record a temporary that lives only inside a kernel."""
@@ -172,7 +195,12 @@ class StorageWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """The record so far."""
         categories: list[Category] = [category or "temporaries" for category in self._categories]
         return Trace(
-            tuple(self._sizes), tuple(categories), tuple(self._events), tuple(self._marks), tuple(self._finish or ())
+            tuple(self._sizes),
+            tuple(categories),
+            tuple(self._events),
+            tuple(self._marks),
+            tuple(self._finish or ()),
+            tuple(self._departures),
         )
 
     def _add(self, size: int, category: Category | None) -> int:

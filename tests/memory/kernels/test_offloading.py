@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,12 +15,13 @@ from torch.autograd.graph import saved_tensors_hooks
 from lora_explorer.memory.kernels.offloading import SAVED_ON_THEIR_WAY, Offloading, SavedTensors, StreamedTensors
 from lora_explorer.memory.plan.run_plan import step_from
 from lora_explorer.memory.plan.step import Checkpointing, Step
-from lora_explorer.memory.runs.traced_run import trace_run
+from lora_explorer.memory.replay.timeline import replay
+from lora_explorer.memory.runs.traced_run import TracedRun, timeline_of, trace_run
 from lora_explorer.memory.tracing.prepared_model import Adapter, Everything
-from lora_explorer.memory.watching.trace import Trace
+from lora_explorer.memory.watching.trace import Trace, Whole
 from lora_explorer.memory.watching.watch import StorageWatch
 
-from ..models import LLAMA, Lora, peak_of, recipe_of, skeleton_of
+from ..models import DEEPSEEK, GEMMA_3, LLAMA, MIXTRAL, Lora, peak_of, recipe_of, skeleton_of
 
 WIDE = {**LLAMA, "hidden_size": 256, "intermediate_size": 640, "num_hidden_layers": 12}
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -143,10 +145,44 @@ def test_a_few_layers_show_what_all_of_them_do(kind: Offloading, checkpointing: 
     assert peak_of(few.trace) == peak_of(whole.trace)
 
 
+def moments(run: TracedRun, step: Step) -> list[Any]:
+    """Births with the bytes alive by then, where segments begin, and what an allocator makes of it."""
+    timeline = timeline_of(run, step, 8 << 20)
+    live = np.cumsum(np.where(timeline.events >= 0, 1, -1) * timeline.sizes_bytes[storages_of(timeline.events)])
+    births = np.flatnonzero(timeline.events >= 0)
+    replayed = [replay(timeline, expandable_segments=each) for each in (False, True)]
+    return [live[births].tolist(), timeline.codes.tolist(), timeline.marks, replayed]
+
+
+def storages_of(events: Whole) -> Whole:
+    storages: Whole = np.where(events >= 0, events, ~events)
+    return storages
+
+
+@pytest.mark.parametrize("checkpointing", ["non-reentrant", "reentrant"])
 @pytest.mark.parametrize("kind", ["streamed", "hidden states"])
-def test_what_is_held_over_the_next_layers_is_traced_through_all_of_them(kind: Offloading) -> None:
+@pytest.mark.parametrize(
+    ("config", "layers"),
+    [(LLAMA, 4), (LLAMA, 6), (LLAMA, 8), (LLAMA, 32), (GEMMA_3, 12), (GEMMA_3, 13), (MIXTRAL, 12), (DEEPSEEK, 11)],
+    ids=lambda value: str(value["model_type"]) if isinstance(value, dict) else str(value),
+)
+def test_what_is_held_over_the_next_layers_is_known_from_a_few(
+    config: dict[str, Any], layers: int, kind: Offloading, checkpointing: Checkpointing
+) -> None:
+    skeleton = skeleton_of({**config, "num_hidden_layers": layers})
+    step = replace(STEP, offloading=kind, checkpointing=checkpointing)
+    few, whole = (trace_run(skeleton, step, LORA, full_depth=full) for full in (False, True))
+    assert len(few.stack.kept) <= 6
+    assert moments(few, step) == moments(whole, step)
+
+
+@pytest.mark.parametrize("kind", ["streamed", "hidden states"])
+def test_embeddings_that_the_model_holds_itself_are_let_go_when_it_returns(kind: Offloading) -> None:
+    adapter = Lora(targets=LINEAR, options=(("modules_to_save", ["embed_tokens"]),))
+    skeleton = skeleton_of({**LLAMA, "num_hidden_layers": 9})
     step = replace(STEP, offloading=kind, checkpointing="non-reentrant")
-    assert trace_run(skeleton_of(WIDE), step, LORA).stack.is_whole
+    few, whole = (trace_run(skeleton, step, adapter, full_depth=full) for full in (False, True))
+    assert moments(few, step) == moments(whole, step)
 
 
 def test_a_fully_trained_model_is_checkpointed_and_its_layer_inputs_leave() -> None:

@@ -42,6 +42,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a rank of its own": (LLAMA, {"lora_rank_pattern": {"q_proj": 4}}),
     "mixture of experts": (MIXTRAL, {"gradient_checkpointing": True}),
     "dense layers first": (DEEPSEEK, {}),
+    "layer inputs that leave": (LLAMA, {"gradient_checkpointing": True, "activation_offloading": True}),
+    "hidden states that leave": (LLAMA, {"gradient_checkpointing": True, "activation_offloading": "hidden_states"}),
     "windows": ({**GEMMA_3, "sliding_window": 1024}, {}),
 }
 # Small, large, odd; alpha is 16: at that rank nothing is scaled.

@@ -75,3 +75,8 @@ def test_layers_of_one_kind_are_told_from_those_of_another() -> None:
 def test_first_and_last_layer_are_kept_and_one_of_each_kind_between() -> None:
     assert shallow_stack("aaabbba").stands_in == (0, 1, 1, 3, 3, 3, 6)
     assert shallow_stack("a").stands_in == (0,)
+
+
+def test_more_layers_at_the_end_are_kept_if_asked() -> None:
+    assert shallow_stack("aaabbaaa", last=3).stands_in == (0, 1, 1, 3, 3, 5, 6, 7)
+    assert shallow_stack("aa", last=3).stands_in == (0, 1)

@@ -27,6 +27,36 @@ def test_a_storage_dies_with_its_last_view() -> None:
     assert watch.trace().events == (0, ~0)
 
 
+def test_deaths_of_what_left_for_the_host_are_known() -> None:
+    with StorageWatch("meta") as watch:
+        held, used = torch.empty(8, device="meta"), torch.empty(8, device="meta")
+        used_twice = [used]
+        watch.leaves(1, window=1)
+        with watch.letting_go(1):
+            del held
+        with watch.letting_go(2):
+            del used
+        watch.all_let_go()
+        used_twice.clear()
+    trace = watch.trace()
+    assert [(each.kind, each.position, each.number) for each in trace.departures] == [
+        ("leaves", 2, 1),
+        ("died", 2, 1),
+        ("all let go", 3, 0),
+    ]
+    assert trace.events == (0, 1, ~0, ~1)
+
+
+def test_layers_that_are_left_out_are_counted_on_the_way_forward() -> None:
+    watch = StorageWatch("meta")
+    for layer in (0, 1, 5, 6, 9):
+        watch.mark("layer", layer)
+    watch.phase = "backward"
+    for layer in (9, 6, 0):
+        watch.mark("layer", layer)
+    assert watch.layers_left_out == 3 + 2
+
+
 def test_what_was_there_before_is_not_recorded() -> None:
     held = torch.empty(10, device="meta")
     watch = StorageWatch("meta")
