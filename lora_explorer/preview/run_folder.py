@@ -93,7 +93,8 @@ class RunFolder:
     def append(self, event: Event) -> None:
         """Add an event. One write of one line, so that no reader sees a mixture of two."""
         with self.events_file.open("ab", buffering=0) as file:
-            file.write(to_line(event).encode())
+            # What is no text, such as half a character of a model's answer, must not keep the event from being told.
+            file.write(to_line(event).encode("utf-8", "replace"))
 
     def events(self, offset: int = 0) -> tuple[list[Event], int]:
         """Events from a byte offset on, and the offset to ask from next; half a line waits for its other half."""
@@ -103,7 +104,7 @@ class RunFolder:
                 whole, newline, _ = file.read().rpartition(b"\n")
         except FileNotFoundError:
             return [], offset
-        found = (from_line(line) for line in whole.decode("utf-8", "replace").splitlines())
+        found = (from_line(line.decode("utf-8", "replace")) for line in whole.split(b"\n") if line)
         return [event for event in found if event is not None], offset + len(whole) + len(newline)
 
     def register_worker(self, pid: int) -> None:

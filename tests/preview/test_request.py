@@ -11,11 +11,12 @@ import pytest
 from lora_explorer.base_models import Access, find_base_model
 from lora_explorer.base_models.skeleton import load_skeleton
 from lora_explorer.errors import PreviewRefused
+from lora_explorer.preview.events import Log
 from lora_explorer.preview.models import hub_files
 from lora_explorer.preview.models.weights import Destination, find_weights
 from lora_explorer.preview.plan import plan_preview
 from lora_explorer.preview.request import DataChoice, Limits, PreviewRequest, request_from
-from lora_explorer.preview.run_folder import HOME_VARIABLE, create_run
+from lora_explorer.preview.run_folder import HOME_VARIABLE, RunFolder, create_run
 from lora_explorer.settings import recipe_from
 
 from .tiny_training import continued, request_for, tiny_llama
@@ -81,3 +82,11 @@ def test_a_stranger_trains_a_billion_parameters_or_one_layer() -> None:
     model, roomy = find_base_model("meta-llama/Llama-3.1-405B"), Destination("cuda", "bfloat16", available_bytes=10**12)
     with pytest.raises(PreviewRefused, match="on a public page at most 2 billion"):
         find_weights(model, "shape", access=STRANGER, destination=roomy)
+
+
+def test_events_come_back_whatever_characters_they_hold(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    for message in ("two\u2028lines", "a\u0085b", "half a character: \ud800"):
+        folder.append(Log(message=message))
+    told, _ = folder.events()
+    assert [event.message[:3] for event in told if isinstance(event, Log)] == ["two", "a\u0085b", "hal"]

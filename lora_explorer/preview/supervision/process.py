@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -19,8 +20,16 @@ STOP_SECONDS = 1.6
 """How long a worker may take to end by itself once it is asked to; killing and telling fit into two seconds."""
 _KILL_SECONDS = 2.0
 _POLL_SECONDS = 0.02
-# As Axolotl sets it, and as the prediction reckons with.
-_ENVIRONMENT = {"PYTORCH_ALLOC_CONF": "expandable_segments:True", "PYTHONUNBUFFERED": "1"}
+# Where the package lies: a worker started from a checkout, as on a Space, must find it.
+_ROOT = str(Path(__file__).parents[3])
+_ENVIRONMENT = {
+    # As Axolotl sets it, and as the prediction reckons with.
+    "PYTORCH_ALLOC_CONF": "expandable_segments:True",
+    "PYTHONUNBUFFERED": "1",
+    # GNU OpenMP's threads wait by spinning for milliseconds, which on shared cores makes a step many times longer;
+    # that many turns are tens of microseconds, and as fast as before on cores of one's own.
+    "GOMP_SPINCOUNT": "20000",
+}
 
 
 class Worker:
@@ -86,7 +95,7 @@ def start_worker(folder: RunFolder, command: Sequence[str] = COMMAND) -> Worker:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**_ENVIRONMENT, **os.environ},
+            env=_environment(),
             start_new_session=True,
         )
     # A child that is gone already can be asked still, until it is waited for.
@@ -97,6 +106,17 @@ def start_worker(folder: RunFolder, command: Sequence[str] = COMMAND) -> Worker:
         worker.stop(0)
         raise
     return worker
+
+
+def _environment() -> dict[str, str]:
+    """The app's own, which goes before ours. What lies in the current folder is not imported (from Python 3.11 on)."""
+    found = [_ROOT, os.environ.get("PYTHONPATH", "")]
+    return {
+        **_ENVIRONMENT,
+        **os.environ,
+        "PYTHONSAFEPATH": "1",
+        "PYTHONPATH": os.pathsep.join(folder for folder in found if folder),
+    }
 
 
 def find_worker(folder: RunFolder) -> Worker | None:

@@ -8,6 +8,7 @@ been settled yet. `stop.json`: somebody asked it to stop.
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import threading
 import time
@@ -17,7 +18,7 @@ from dataclasses import replace
 
 from filelock import FileLock, Timeout
 
-from lora_explorer.errors import PreviewRefused
+from lora_explorer.errors import InvalidSettings, PreviewRefused
 from lora_explorer.preview.events import Event, Stage, Stopped, Waiting
 from lora_explorer.preview.request import PreviewRequest
 from lora_explorer.preview.run_folder import RunFolder, create_run, home
@@ -65,6 +66,8 @@ class RunQueue:
         """
         folder = own_run(run_id, owner)
         with self._alone():
+            if _is_marked(folder, "worker"):
+                self._is_running(folder)
             if not is_over(folder):
                 raise PreviewRefused("The run is not over yet; it can be extended when it is.")
             if steps < 1:
@@ -226,13 +229,13 @@ def _folders() -> list[RunFolder]:
 def _line() -> list[RunFolder]:
     """Those that wait, the next one first."""
     marks = ((folder.read("waiting"), folder) for folder in _folders() if _is_marked(folder, "waiting"))
-    since = [(mark["since"], folder.id, folder) for mark, folder in marks if isinstance(mark, dict)]
+    since = [(mark.get("since", 0), folder.id, folder) for mark, folder in marks if isinstance(mark, dict)]
     return [folder for _, _, folder in sorted(since, key=lambda each: each[:2])]
 
 
 def _tell_place(folder: RunFolder, place: int) -> None:
     mark = folder.read("waiting")
-    if mark["place"] != place:
+    if isinstance(mark, dict) and mark.get("place") != place:
         folder.append(Waiting(place=place))
         folder.write("waiting", {**mark, "place": place})
 
@@ -250,14 +253,18 @@ def _how_it_ended(folder: RunFolder, worker: Worker | None) -> Event:
     if _is_marked(folder, "stop"):
         return Stopped(steps=steps)
     status = worker.status if worker else None
-    if status == -signal.SIGALRM:
-        return explain_time(_limit_seconds(folder), steps=steps)
+    limit_seconds = _limit_seconds(folder)
+    if status == -signal.SIGALRM and math.isfinite(limit_seconds):
+        return explain_time(limit_seconds, steps=steps)
     return explain_death(status, log_tail(folder), steps=steps)
 
 
 def _limit_seconds(folder: RunFolder) -> float:
-    record = folder.read("request")
-    return float(record["limits"]["wall_clock_seconds"]) if isinstance(record, dict) else 0.0
+    try:
+        return folder.request().limits.wall_clock_seconds
+    except (KeyError, TypeError, InvalidSettings):
+        # Of another version, or not readable just now: no reason to end a worker that holds a limit of its own.
+        return math.inf
 
 
 def _is_marked(folder: RunFolder, name: str) -> bool:

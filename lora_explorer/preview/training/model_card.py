@@ -34,7 +34,7 @@ def _text(folder: RunFolder, plan: PreviewPlan, steps: int) -> str:
         [
             "# A LoRA adapter from a short training preview",
             "",
-            f"Trained for {_steps(steps)} to see whether the settings learn; it is no finished model.",
+            _purpose(plan, steps),
             "",
             "| | |",
             "|---|---|",
@@ -81,6 +81,15 @@ def _usage(plan: PreviewPlan) -> str:
             'model = PeftModel.from_pretrained(base, "path/to/this/folder")',
         ]
     )
+
+
+def _purpose(plan: PreviewPlan, steps: int) -> str:
+    if plan.weights == "shape":
+        return (
+            f"Trained for {_steps(steps)} on random weights in the base model's shape, to see memory and speed. "
+            "It has learnt nothing, and is of no use on the base model's own weights."
+        )
+    return f"Trained for {_steps(steps)} to see whether the settings learn; it is no finished model."
 
 
 def _recipe_text(plan: PreviewPlan) -> str:

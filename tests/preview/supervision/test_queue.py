@@ -358,3 +358,13 @@ def is_alive(process: psutil.Process) -> bool:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def test_a_folder_with_a_mark_that_says_nothing_does_not_stop_the_line(home: Path, new_queue: NewQueue) -> None:
+    for number, mark in enumerate(("{}", "[]", "nonsense")):
+        stray = home / "runs" / f"20200101-00000{number}-deadbeef"
+        stray.mkdir(parents=True)
+        (stray / "waiting.json").write_text(mark, encoding="utf-8")
+    folder = new_queue("train_all").submit(request())
+    wait_until(lambda: is_over(folder))
+    assert kinds(folder)[-1] == "finished"
