@@ -9,6 +9,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import takewhile
 from threading import RLock
 from traceback import walk_tb
 from typing import TYPE_CHECKING
@@ -116,11 +117,13 @@ class TracedRun:
 
     @cached_property
     def trained(self) -> tuple[TrainedTensor, ...]:
-        """What is trained of the whole model."""
+        """What is trained of the whole model, in its order: an optimizer goes through it one after the other."""
         by_layer: dict[int | None, list[TrainedTensor]] = defaultdict(list)
-        for layer, tensor in self.kept_trained:
+        before = list(takewhile(lambda each: each[0] is None, self.kept_trained))
+        for layer, tensor in self.kept_trained[len(before) :]:
             by_layer[layer].append(tensor)
-        return (*(tensor for like in self.stack.stands_in for tensor in by_layer[like]), *by_layer[None])
+        in_layers = (tensor for like in self.stack.stands_in for tensor in by_layer[like])
+        return (*(tensor for _, tensor in before), *in_layers, *by_layer[None])
 
     @cached_property
     def adds_biases(self) -> bool:
