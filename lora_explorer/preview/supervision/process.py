@@ -27,8 +27,8 @@ _ENVIRONMENT = {
     "PYTORCH_ALLOC_CONF": "expandable_segments:True",
     "PYTHONUNBUFFERED": "1",
     # GNU OpenMP's threads wait by spinning for milliseconds, which on shared cores makes a step many times longer;
-    # that many turns are tens of microseconds, and as fast as before on cores of one's own.
-    "GOMP_SPINCOUNT": "20000",
+    # so few turns cost next to nothing on cores of one's own.
+    "GOMP_SPINCOUNT": "1000",
 }
 
 
