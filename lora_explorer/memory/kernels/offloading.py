@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import compress
 from typing import Any, Literal
+from weakref import ReferenceType, ref
 
 import torch
 from torch import Tensor, nn
@@ -218,7 +219,8 @@ class LayerInputs:
     """Inputs of layers that are computed again: the last few are held while they leave."""
 
     def __init__(self, watch: StorageWatch | None = None) -> None:
-        self._marked: set[int] = set()
+        # Not by id, which the next tensor may get.
+        self._marked: list[ReferenceType[Tensor]] = []
         self._leaving = Leaving(INPUTS_ON_THEIR_WAY, watch)
         self._count = 0
 
@@ -226,13 +228,12 @@ class LayerInputs:
         """Before a layer runs: its input may leave when checkpointing saves it."""
         hidden = args[0] if args else kwargs.get("hidden_states")
         if isinstance(hidden, Tensor) and hidden.device.type != "cpu" and torch.is_grad_enabled():
-            self._marked.add(id(hidden))
+            self._marked.append(ref(hidden))
 
     def pack(self, tensor: Tensor) -> Tensor | tuple[int, HostCopy]:
-        if id(tensor) not in self._marked:
-            return tensor
-        self._marked.discard(id(tensor))
-        return self.leave(tensor)
+        alive = [marked for marked in self._marked if marked() is not None]
+        self._marked = [marked for marked in alive if marked() is not tensor]
+        return tensor if len(self._marked) == len(alive) else self.leave(tensor)
 
     def unpack(self, packed: Tensor | tuple[int, HostCopy]) -> Tensor:
         return packed if isinstance(packed, Tensor) else self.come_back(*packed)
