@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lora_explorer.errors import AdapterRefused, ExplorerError, MemoryUnknown, PreviewRefused
 from lora_explorer.exports.axolotl import Imported
-from lora_explorer.exports.yaml_reading import read_document
+from lora_explorer.exports.yaml_documents.reading import read_document
 from lora_explorer.findings import Finding
 from lora_explorer.report import records
 from lora_explorer.settings import Recipe

@@ -7,7 +7,7 @@ import inspect
 
 import pytest
 
-from lora_explorer.exports.axolotl_keys import known_keys
+from lora_explorer.exports.axolotl.keys import known_keys
 from lora_explorer.settings import SETTINGS, Group, Recipe, Setting, recipe_from
 
 PARAMS = [pytest.param(setting, id=name) for name, setting in SETTINGS.items()]

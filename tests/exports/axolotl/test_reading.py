@@ -6,7 +6,7 @@ import pytest
 
 from lora_explorer.errors import InvalidSettings
 from lora_explorer.exports.axolotl import import_axolotl
-from lora_explorer.exports.axolotl_keys import known_keys
+from lora_explorer.exports.axolotl.keys import known_keys
 from lora_explorer.findings import errors_among
 
 DATA = "datasets: [{path: x, type: alpaca}]\n"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lora_explorer.errors import ExplorerError, UnreadableYaml
 from lora_explorer.exports.axolotl import import_axolotl
-from lora_explorer.exports.yaml_reading import MOST_NODES, Node, read_document
+from lora_explorer.exports.yaml_documents.reading import MOST_NODES, Node, read_document
 
 ALIAS_BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{new}: &{new} [{','.join(['*' + old] * 10)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)

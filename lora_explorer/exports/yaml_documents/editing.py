@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
-from lora_explorer.exports.yaml_reading import MERGE_KEY, Document, Node
-from lora_explorer.exports.yaml_text import entries_as_text, value_as_text
+from lora_explorer.exports.yaml_documents.reading import MERGE_KEY, Document, Node
+from lora_explorer.exports.yaml_documents.text import entries_as_text, value_as_text
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""YAML as text: where its values stand, and how single ones change."""
