@@ -13,7 +13,7 @@ from lora_explorer.cli.configuration import all_findings, base_model_of, usable_
 from lora_explorer.cli.output import tell
 from lora_explorer.errors import PreviewRefused
 from lora_explorer.exports.axolotl import export_axolotl
-from lora_explorer.exports.yaml_reading import read_document
+from lora_explorer.exports.yaml_documents.reading import read_document
 from lora_explorer.preview.data import BUILT_IN_SETS, data_choice_from
 from lora_explorer.preview.data.hub_rows import hub_rows
 from lora_explorer.preview.request import DataChoice, DatasetType, PreviewRequest

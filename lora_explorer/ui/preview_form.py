@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from lora_explorer.errors import PreviewRefused
-from lora_explorer.exports.yaml_reading import read_document
+from lora_explorer.exports.yaml_documents.reading import read_document
 from lora_explorer.preview.data import BUILT_IN_SETS, data_choice_from
 from lora_explorer.preview.data.choice import TYPES
 from lora_explorer.preview.request import DataChoice, Limits
