@@ -33,7 +33,7 @@ def export_axolotl(recipe: Recipe, original: str = "") -> str:
     if not changes:
         return original
     wanted = _with_changes(document.values, changes)
-    proposal = edited(document, changes, _ORDERS)
+    proposal = edited(document, changes, ORDERS)
     return proposal if _says(proposal, recipe, wanted) else entries_as_text(wanted) or "{}\n"
 
 
@@ -55,7 +55,7 @@ datasets:
     type: alpaca
 """
 _GROUP_OF = {setting.path[0]: setting.group for setting in SETTINGS.values()}
-_ORDERS: Sequence[Sequence[str]] = tuple(
+ORDERS: Sequence[Sequence[str]] = tuple(
     tuple(key for key, _ in entries) for _, entries in groupby(_GROUP_OF.items(), key=lambda entry: entry[1])
 )
 

@@ -1,0 +1,1 @@
+"""What the YAML tab says beside the file."""

@@ -1,0 +1,53 @@
+"""A fix changes its own lines and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from lora_explorer.errors import UnreadableYaml
+from lora_explorer.exports.axolotl.fixing import with_fix
+from lora_explorer.findings import Fix
+
+TEXT = """\
+# kept
+base_model: some/model  # kept too
+lora_rank: 64
+adapter: lora
+load_in_4bit: true
+fsdp:
+  - full_shard
+peft: {loftq_config: {loftq_bits: 4}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("fix", "changes"),
+    [
+        ((("adapter", "qlora"),), {"adapter": "qlora"}),
+        ((("lora_rank", None), ("lora_r", 64)), {"lora_rank": None, "lora_r": 64}),
+        ((("fsdp", None),), {"fsdp": None}),
+        (
+            (("lora_modules_to_save", ("embed_tokens", "lm_head")),),
+            {"lora_modules_to_save": ["embed_tokens", "lm_head"]},
+        ),
+        ((("peft.loftq_config.loftq_bits", 8),), {"peft": {"loftq_config": {"loftq_bits": 8}}}),
+        ((("fsdp_config.fsdp_version", 2),), {"fsdp_config": {"fsdp_version": 2}}),
+        ((("absent", None),), {}),
+    ],
+)
+def test_the_values_are_those_wanted_and_comments_stay(fix: Fix, changes: dict[str, Any]) -> None:
+    mended = with_fix(TEXT, fix)
+    wanted = {**yaml.safe_load(TEXT), **changes}
+    assert yaml.safe_load(mended) == {key: value for key, value in wanted.items() if value is not None}
+    assert "# kept\n" in mended
+    assert "# kept too\n" in mended
+    untouched = [line for line in TEXT.splitlines() if line.split(":")[0] not in changes and not line.startswith(" ")]
+    assert [line for line in untouched if line not in mended.splitlines()] == []
+
+
+def test_what_is_no_mapping_is_refused() -> None:
+    with pytest.raises(UnreadableYaml):
+        with_fix("- a\n", (("lora_r", 8),))
