@@ -109,7 +109,7 @@ class RunFolder:
 
     def register_worker(self, pid: int) -> None:
         """Write down which process runs it, so that others find it and never mistake a later one for it."""
-        self.write("worker", {"pid": pid, "started": psutil.Process(pid).create_time()})
+        self.write("worker", {"pid": pid, "started": psutil.Process(pid).create_time(), "since": time.time()})
 
     def worker(self) -> psutil.Process | None:
         """The process that runs it, if it still does."""
@@ -123,6 +123,11 @@ class RunFolder:
         except psutil.NoSuchProcess:
             return None
         return process if alive else None
+
+    def worker_since(self) -> float | None:
+        """When the process was written down, in seconds since the epoch."""
+        known = self.read("worker")
+        return float(known["since"]) if isinstance(known, dict) and "since" in known else None
 
     def status(self) -> Status:
         """What the events say: an extension makes a finished run a running one again."""

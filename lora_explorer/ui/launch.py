@@ -7,6 +7,8 @@ from collections.abc import Callable
 from threading import Timer
 from typing import Any
 
+from lora_explorer.preview.supervision.queue import RunQueue
+from lora_explorer.preview.supervision.standby import Standby
 from lora_explorer.ui.layout import ASSETS
 from lora_explorer.ui.page import Previews, build_page
 from lora_explorer.ui.theme import page_theme
@@ -25,7 +27,8 @@ def launch_page(host: str | None = "127.0.0.1", port: int | None = 7860, *, publ
     # Blocks takes a switch of its own; the version check at launch reads only the environment.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     tracer = Tracer()
-    previews = Previews(Tracer())
+    standby = Standby()
+    previews = Previews(Tracer(), RunQueue(start=standby), standby.prepare)
     page = build_page(public=public, tracer=tracer, background=Tracer(background=True), previews=previews)
     _behind_the_page(_WARM_UP_AFTER_SECONDS, warm_up, [tracer, previews.aside])
     # What an earlier start left running or waiting goes on.

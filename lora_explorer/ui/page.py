@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,10 +34,14 @@ MEASURE_AGAIN_JS = '() => { setTimeout(() => window.dispatchEvent(new Event("res
 
 @dataclass(frozen=True)
 class Previews:
-    """aside: who plans a run, predicts its memory and looks at its data. queue: who runs it."""
+    """aside: who plans a run, predicts its memory and looks at its data. queue: who runs it.
+
+    make_ready: has the next run start sooner.
+    """
 
     aside: Memory = field(default_factory=InProcess)
     queue: RunQueue = field(default_factory=RunQueue)
+    make_ready: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ def build_page(
     blocks = gr.Blocks(title="LoRA Explorer", fill_width=True, analytics_enabled=False, delete_cache=_FORGET_FILES)
     access, previews = Access(folders=not public), previews or Previews()
     before = PreviewAnswers(access, PUBLIC_LIMITS if public else Limits(), previews.aside)
-    runs = RunAnswers(before, previews.queue, public=public)
+    runs = RunAnswers(before, previews.queue, public=public, make_ready=previews.make_ready)
     with blocks:
         page = _build(Answers(access, tracer or InProcess(), background or InProcess()), runs)
         _wire_answers(page)

@@ -113,7 +113,7 @@ def _wire_start(tabs: PreviewTabs) -> None:
     card, answers, asked = tabs.card, tabs.answers, [tabs.desks.draft, tabs.desks.wish]
     said = [card.plan, card.problems, card.notes, card.anyway]
     planned = tabs.desks.wish.prepare(answers.before.prepare, asked, [card.offers, *said], **tabs.slow)
-    planned.then(None, js=_arrived_js("preview-plan-card"))
+    planned.then(None, js=_arrived_js("preview-plan-card")).then(answers.expect, **tabs.quick)
     looked = tabs.desks.wish.prepare(answers.before.look, asked, [card.data, card.data_notes], **tabs.slow)
     looked.then(None, js=_arrived_js("preview-rows"))
     tabs.desks.wish.choose(answers.before.chosen_weights, tabs.desks.wish, card.weights, **tabs.quick)

@@ -41,13 +41,22 @@ _NEITHER = tuple(gr.skip() for _ in range(_PARTS))
 
 @dataclass(frozen=True)
 class RunAnswers:
-    """before: what stands before a run. queue: who runs it. public: every visitor sees only runs of their own."""
+    """before: what stands before a run. queue: who runs it. public: every visitor sees only runs of their own.
+
+    make_ready: has the next run start sooner.
+    """
 
     before: PreviewAnswers
     queue: RunQueue
     public: bool = False
+    make_ready: Callable[[], None] = lambda: None
     following: Following = field(default_factory=Following)
     files: AdapterFiles = field(default_factory=AdapterFiles)
+
+    def expect(self) -> None:
+        """Somebody looks at what would run. A run that is under way keeps its cores and memory to itself."""
+        if not self.queue.is_busy:
+            self.make_ready()
 
     def start(self, sent_draft: Any, sent_wish: Any) -> Outputs:
         """Outputs: the plan, what is wrong, sentences at fields, Run anyway, sentences at the data, then the run."""

@@ -33,11 +33,17 @@ _ENVIRONMENT = {
 
 
 class Worker:
-    """The process of a run: a child of this one, or one that an earlier start of the app left running."""
+    """The process of a run: a child of this one, or one that an earlier start of the app left running.
 
-    def __init__(self, process: psutil.Process, child: subprocess.Popen[bytes] | None = None) -> None:
+    began: when its run did, in seconds since the epoch, where it waited before.
+    """
+
+    def __init__(
+        self, process: psutil.Process, child: subprocess.Popen[bytes] | None = None, began: float | None = None
+    ) -> None:
         self._process = process
         self._child = child
+        self._began = process.create_time() if began is None else began
         self._gone = False
 
     @property
@@ -46,8 +52,8 @@ class Worker:
 
     @property
     def seconds(self) -> float:
-        """Since it was started."""
-        return time.time() - self._process.create_time()
+        """Since its run was started."""
+        return time.time() - self._began
 
     @property
     def status(self) -> int | None:
@@ -95,21 +101,27 @@ def start_worker(folder: RunFolder, command: Sequence[str] = COMMAND) -> Worker:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=_environment(),
+            env=worker_environment(),
             start_new_session=True,
         )
     # A child that is gone already can be asked still, until it is waited for.
-    worker = Worker(psutil.Process(child.pid), child)
+    return registered(Worker(psutil.Process(child.pid), child), folder)
+
+
+def registered(worker: Worker, folder: RunFolder) -> Worker:
+    """The worker, written down in its folder. Raises OSError where that cannot be, and then it is gone."""
     try:
-        folder.register_worker(child.pid)
+        folder.register_worker(worker.pid)
     except OSError:
         worker.stop(0)
         raise
     return worker
 
 
-def _environment() -> dict[str, str]:
-    """The app's own, which goes before ours. What lies in the current folder is not imported (from Python 3.11 on)."""
+def worker_environment() -> dict[str, str]:
+    """A worker's: the app's own, which goes before ours. What lies in the current folder is not imported (from Python
+    3.11 on).
+    """
     found = [_ROOT, os.environ.get("PYTHONPATH", "")]
     return {
         **_ENVIRONMENT,
@@ -122,7 +134,7 @@ def _environment() -> dict[str, str]:
 def find_worker(folder: RunFolder) -> Worker | None:
     """The worker that a folder names, if it still runs."""
     process = folder.worker()
-    return Worker(process) if process else None
+    return Worker(process, began=folder.worker_since()) if process else None
 
 
 def stop_worker(folder: RunFolder) -> None:

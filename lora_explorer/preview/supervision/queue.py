@@ -108,6 +108,11 @@ class RunQueue:
         line = [folder.id for folder in _line()]
         return line.index(run_id) + 1 if run_id in line else None
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a run is under way, of this app or of another."""
+        return any(_is_marked(folder, "worker") for folder in _folders())
+
     def adopt(self) -> None:
         """Look after what an earlier start of the app left: running, waiting, or ended without being told."""
         with self._alone():

@@ -1,6 +1,7 @@
 """The process that trains: `python -m lora_explorer.preview.supervision.worker RUN_FOLDER`.
 
-It outlives the app that started it, holds its own limits, and tells how it ended as the last event of its run.
+With - in place of the folder it loads its libraries and waits for a line on stdin that names the folder. It outlives
+the app that started it, holds its own limits, and tells how it ended as the last event of its run.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import atexit
 import faulthandler
 import math
 import os
+import select
 import signal
 import sys
 import threading
@@ -40,6 +42,7 @@ from lora_explorer.preview.supervision.limits import (
     limit_files,
     limit_memory,
 )
+from lora_explorer.preview.supervision.standby import IDLE_SECONDS, WAIT
 
 Train: TypeAlias = Callable[[RunFolder, Callable[[Event], None], threading.Event], None]
 """Trains what a folder asks for, tells events, and returns when it is done or soon after it is told to stop."""
@@ -168,7 +171,23 @@ def main() -> None:
     faulthandler.enable()
     lead_group()
     go_first()
-    run(RunFolder(Path(sys.argv[1])), _train)
+    named = sys.argv[1]
+    run(_awaited_folder() if named == WAIT else RunFolder(Path(named)), _train)
+
+
+def _awaited_folder() -> RunFolder:
+    """The folder that is named when the libraries are loaded. Ends the process where none is."""
+    import lora_explorer.preview.training.run  # noqa: F401 - what takes long to load
+
+    named, _, _ = select.select([sys.stdin], [], [], IDLE_SECONDS)
+    path = sys.stdin.readline().rstrip("\n") if named else ""
+    if not path:
+        os._exit(0)
+    folder = RunFolder(Path(path))
+    with folder.log.open("ab") as log, Path(os.devnull).open("rb") as nothing:
+        for number, file in ((0, nothing), (1, log), (2, log)):
+            os.dup2(file.fileno(), number)
+    return folder
 
 
 def _train(folder: RunFolder, emit: Callable[[Event], None], stopping: threading.Event) -> None:
