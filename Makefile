@@ -46,4 +46,4 @@ fast-test: setup
 
 # Property tests on values that no run has seen yet.
 search: setup
-	$(BIN)/python -m pytest --hypothesis-profile=search $$(grep -rlE '^from hypothesis import given' --include='test_*.py' tests)
+	$(BIN)/python -m pytest --hypothesis-profile=search $$(grep -rlE '^from hypothesis import (.*, )?given' --include='test_*.py' tests)

@@ -10,6 +10,7 @@ from lora_explorer import __version__
 from lora_explorer.cli import exploration
 from lora_explorer.cli.kept_runs import runs
 from lora_explorer.cli.preview import preview
+from lora_explorer.cli.schema import schema
 
 app = typer.Typer(
     name="lora-explorer",
@@ -26,6 +27,7 @@ _COMMANDS = (
     exploration.export,
     exploration.compare,
     preview,
+    schema,
 )
 for _command in _COMMANDS:
     app.command()(_command)

@@ -22,7 +22,7 @@ from lora_explorer.cli.configuration import (
     read_configuration,
     usable_configuration,
 )
-from lora_explorer.cli.output import AT_FAULT, AsJson, at_fault, print_json, tell
+from lora_explorer.cli.output import AT_FAULT, AsJson, at_fault, print_json, tell, write_file
 from lora_explorer.errors import ExplorerError, MemoryUnknown, UnknownBaseModel
 from lora_explorer.exports.axolotl import export_axolotl
 from lora_explorer.findings import Finding, errors_among
@@ -134,7 +134,7 @@ def export(
     if output is None:
         sys.stdout.write(text)
     else:
-        _write(output, text)
+        write_file(output, text)
 
 
 def compare(
@@ -149,14 +149,6 @@ def compare(
         print_json(rows)
     else:
         terminal.show_comparison(rows)
-
-
-def _write(output: Path, text: str) -> None:
-    try:
-        with output.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-    except OSError as error:
-        raise typer.BadParameter(f"{output} cannot be written: {error.strerror}.", param_hint="--output") from error
 
 
 def _still_known(

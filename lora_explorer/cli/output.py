@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -42,6 +43,15 @@ def at_fault(
 def tell(findings: Iterable[Finding]) -> None:
     for finding in findings:
         print(terminal.line_of(finding), file=sys.stderr)
+
+
+def write_file(file: Path, text: str) -> None:
+    """The text with its line ends as they are. A file that cannot be written is a wrong call."""
+    try:
+        with file.open("w", encoding="utf-8", newline="") as opened:
+            opened.write(text)
+    except OSError as error:
+        raise typer.BadParameter(f"{file} cannot be written: {error.strerror}.", param_hint="--output") from error
 
 
 def print_json(record: Any) -> None:

@@ -125,7 +125,8 @@ class TrainingSettings(Settings):
         help="How the learning rate falls after the warm-up. No effect on count or memory.",
         source=_TRAINER,
     )
-    warmup_steps: Annotated[WholeNumber | None, Field(ge=0), Control("number", step=1)] = setting(
+    # Files hold a share here, as transformers takes it and Axolotl does not: a rule says so, and the file can be read.
+    warmup_steps: Annotated[WholeNumber | Number | None, Field(ge=0), Control("number", step=1)] = setting(
         None,
         label="Warm-up steps",
         help="Steps in which the learning rate rises to its peak; excludes the warm-up ratio.",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lora_explorer.errors import UnreadableYaml
-from lora_explorer.exports.axolotl.writing import ORDERS
+from lora_explorer.exports.axolotl.order import usual_order
 from lora_explorer.exports.yaml_documents.editing import Removed, edited, with_value
 from lora_explorer.exports.yaml_documents.reading import read_document
 from lora_explorer.exports.yaml_documents.text import entries_as_text
@@ -20,7 +20,7 @@ def with_fix(text: str, fix: Fix) -> str:
     wanted: dict[Any, Any] = dict(document.values)
     for path, value in changes.items():
         wanted = with_value(wanted, path, value)
-    proposal = edited(document, changes, ORDERS)
+    proposal = edited(document, changes, (usual_order(),))
     return proposal if _says(proposal, wanted) else entries_as_text(wanted) or "{}\n"
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
 import yaml
 
 from lora_explorer import presets
+from lora_explorer.exports.axolotl.misspelling import vocabulary
 from lora_explorer.settings import SETTINGS, Finding
 
 # Keys that are written in good faith, and what they would have to be. Facts: Axolotl 0.21's schema and adapter loader.
@@ -33,6 +33,8 @@ _TRAPS: Mapping[str, tuple[str, str | None]] = {
     "max_seq_length": ("the key is sequence_len", "sequence_len"),
     "lr": ("the key is learning_rate", "learning_rate"),
 }
+
+_MOST_LOOKED_UP = 2000
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,15 @@ def find_dropped_keys(values: Mapping[Any, Any]) -> tuple[Finding, ...]:
 
 def _dropped_at_the_top(values: Mapping[Any, Any]) -> Iterator[Finding]:
     known = known_keys()
+    names = known.names
     plugins = values.get("plugins")
     listed = plugins if isinstance(plugins, list) else []
-    for key in values:
+    for place, key in enumerate(values):
         if key in known.top:
             continue
         if key not in known.plugin_of:
-            yield _dropped(str(key), known.names)
+            # So far down it is no configuration, and looking for the name that was meant takes its time.
+            yield _dropped(str(key), names if place < _MOST_LOOKED_UP else [])
         elif key not in SETTINGS and known.plugin_of[key] not in listed:
             plugin = known.plugin_of[key]
             message = f"{key} has no effect until plugins lists {plugin}."
@@ -96,9 +100,9 @@ def _dropped(key: str, known: list[str]) -> Finding:
     if key in _TRAPS:
         reason, instead = _TRAPS[key]
         return Finding(key, "warning", f"Axolotl silently drops {shown}: {reason}.", instead)
-    nearest = get_close_matches(key[:100], known, n=1, cutoff=0.6)
-    if not nearest:
+    nearest = vocabulary(tuple(known)).nearest(key)
+    if nearest is None:
         return Finding(key, "warning", f"Axolotl does not know {shown} and silently drops it.")
     return Finding(
-        key, "warning", f"Axolotl does not know {shown} and silently drops it; did you mean {nearest[0]}?", nearest[0]
+        key, "warning", f"Axolotl does not know {shown} and silently drops it; did you mean {nearest}?", nearest
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from lora_explorer.errors import InvalidSettings
 from lora_explorer.exports.axolotl.keys import find_dropped_keys
+from lora_explorer.exports.axolotl.old_spellings import find_old_spellings
 from lora_explorer.exports.axolotl.unmodelled import find_unmodelled_keys
 from lora_explorer.exports.yaml_documents.reading import Document, read_document
 from lora_explorer.settings import SETTINGS, Finding, Recipe, Setting, recipe_from
@@ -18,7 +19,7 @@ DATA_KEYS = ("datasets", "pretraining_dataset")
 # Axolotl's number of bits for a LoftQ block that names none.
 _LOFTQ_BITS = 4
 # Keys whose absence means a value and whose emptiness does not: Axolotl's schema keeps the null.
-_REFUSED_EMPTY = ("sequence_len", "num_epochs")
+REFUSED_EMPTY = ("sequence_len", "num_epochs")
 _EMPTY_IS_NO_DEFAULT = ("micro_batch_size", "gradient_accumulation_steps", "optimizer", "lr_scheduler", "nf4_backend")
 
 
@@ -43,19 +44,25 @@ def import_axolotl(text: str) -> Imported:
 def imported(document: Document) -> Imported:
     """What a document holds. Raises InvalidSettings."""
     values = document.values
-    problems = tuple(_block_problems(values))
-    if problems:
-        raise InvalidSettings(problems)
     dropped = find_dropped_keys(values)
-    read = {key: value for key, value in values.items() if key not in {finding.setting for finding in dropped}}
-    findings = (*dropped, *find_unmodelled_keys(read), *_without_value(values))
-    given = {name: _read(setting, values) for name, setting in SETTINGS.items()}
+    named = {finding.setting for finding in dropped}
+    read = {key: value for key, value in values.items() if key not in named}
+    findings = (*dropped, *find_old_spellings(read), *find_unmodelled_keys(read), *_without_value(values))
     try:
-        recipe = recipe_from({name: value for name, value in given.items() if value is not None})
+        recipe = recipe_in(values)
     except InvalidSettings as error:
         # A key that was misspelt may be why another one is at fault.
         raise InvalidSettings((*error.findings, *findings)) from error
     return Imported(recipe, document.text, findings)
+
+
+def recipe_in(values: Mapping[Any, Any]) -> Recipe:
+    """The settings among the values of a file. Raises InvalidSettings."""
+    problems = tuple(_block_problems(values))
+    if problems:
+        raise InvalidSettings(problems)
+    given = {name: _read(setting, values) for name, setting in SETTINGS.items()}
+    return recipe_from({name: value for name, value in given.items() if value is not None})
 
 
 def _read(setting: Setting, values: Mapping[Any, Any]) -> Any:
@@ -64,10 +71,18 @@ def _read(setting: Setting, values: Mapping[Any, Any]) -> Any:
         value = value.get(key) if isinstance(value, Mapping) else None
     if setting.path[:-1] == LOFTQ_BLOCK and value is None:
         return _LOFTQ_BITS if _loftq_block(values) is not None else None
+    if setting.name == "gradient_accumulation_steps" and value is None and "gradient_accumulation_steps" in values:
+        return _steps_of_batch_size(values)
     if setting.name == "bf16" and value is None and "bf16" in values:
         # Absent means auto; an empty key stays null and trains in float32.
         return False
     return value
+
+
+def _steps_of_batch_size(values: Mapping[Any, Any]) -> int | None:
+    """Axolotl divides a whole batch only where the number of steps is there and empty."""
+    total, rows = values.get("batch_size"), values.get("micro_batch_size", 1)
+    return max(total // rows, 1) if isinstance(total, int) and isinstance(rows, int) and rows > 0 else None
 
 
 def _loftq_block(values: Mapping[Any, Any]) -> Any:
@@ -88,10 +103,10 @@ def _block_problems(values: Mapping[Any, Any]) -> list[Finding]:
 def _without_value(values: Mapping[Any, Any]) -> Iterator[Finding]:
     """Keys that Axolotl needs a value for."""
     for key in (key for key, value in values.items() if value is None):
-        if key in _REFUSED_EMPTY:
+        if key in REFUSED_EMPTY:
             message = f"{key} is empty, which Axolotl refuses; without the line it is {SETTINGS[key].default}."
             yield Finding(key, "error", message)
-        elif key in _EMPTY_IS_NO_DEFAULT:
+        elif key in _EMPTY_IS_NO_DEFAULT and not (key == "gradient_accumulation_steps" and values.get("batch_size")):
             message = f"{key} is empty, so Axolotl has none at all; without the line it is {SETTINGS[key].default}."
             yield Finding(key, "warning", message)
     if not any(values.get(key) for key in DATA_KEYS):

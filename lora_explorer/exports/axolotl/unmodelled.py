@@ -16,7 +16,7 @@ _OBJECTIVE = "trains another objective, whose further models and logits are not 
 _MEMORY = "moves memory that the figures here take to stay on the card."
 _KERNELS = (
     "liger_rms_norm", "liger_rms_norm_gated", "liger_layer_norm", "liger_rope", "liger_swiglu", "liger_glu_activation",
-    "torch_compile", "tiled_mlp", "use_kernels", "fp8", "qat", "flash_attn_fuse_mlp", "flash_attn_rms_norm",
+    "torch_compile", "tiled_mlp", "use_kernels", "fp8", "qat", "flash_attn_fuse_mlp",
     "selective_checkpointing",
 )  # fmt: skip
 _MEANING: Mapping[str, str] = {

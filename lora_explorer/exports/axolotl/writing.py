@@ -2,42 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
 from lora_explorer.errors import InvalidSettings, UnreadableYaml
-from lora_explorer.exports.axolotl.reading import LOFTQ_BLOCK, imported
+from lora_explorer.exports.axolotl.order import usual_order
+from lora_explorer.exports.axolotl.reading import LOFTQ_BLOCK, recipe_in
 from lora_explorer.exports.yaml_documents.editing import Removed, edited, with_value
-from lora_explorer.exports.yaml_documents.reading import read_document
+from lora_explorer.exports.yaml_documents.reading import Document, read_document
 from lora_explorer.exports.yaml_documents.text import entries_as_text
 from lora_explorer.settings import SETTINGS, Recipe, Setting
 
 
-def export_axolotl(recipe: Recipe, original: str = "") -> str:
+def export_axolotl(recipe: Recipe, original: str = "", *, comments: bool = False) -> str:
     """Write a recipe as Axolotl YAML.
 
-    With the text it was imported from, only the lines of changed settings change. Without, the settings that were given
-    or differ from Axolotl's defaults are written in the order of the page.
+    With the text it was imported from, only the lines of changed settings change, and a new key comes where Axolotl's
+    own files have it. Without, the settings that were given or differ from Axolotl's defaults are written in the order
+    of the page. comments: a new key is explained in a comment above it.
     Raises what import_axolotl raises if the original cannot be read.
     """
     if not original.strip():
-        return _fresh(recipe)
-    document = read_document(original)
-    before = imported(document).recipe
+        return _fresh(recipe, comments=comments)
+    document, before = _opened(original)
     changes = {
         _path_to_change(setting, recipe): _value_to_write(setting, recipe)
-        for name, setting in SETTINGS.items()
-        if getattr(recipe, name) != getattr(before, name)
+        for setting in _IN_USUAL_ORDER
+        if getattr(recipe, setting.name) != getattr(before, setting.name)
     }
     if not changes:
         return original
     wanted = _with_changes(document.values, changes)
-    proposal = edited(document, changes, ORDERS)
+    proposal = edited(document, changes, (usual_order(),), _COMMENTS if comments else {})
     return proposal if _says(proposal, recipe, wanted) else entries_as_text(wanted) or "{}\n"
 
 
-def _fresh(recipe: Recipe) -> str:
+@lru_cache(maxsize=8)
+def _opened(original: str) -> tuple[Document, Recipe]:
+    """A text that is written into again and again while a slider moves; its values are only read."""
+    document = read_document(original)
+    return document, recipe_in(document.values)
+
+
+def _fresh(recipe: Recipe, *, comments: bool) -> str:
     values: dict[Any, Any] = {}
     for name, setting in SETTINGS.items():
         value = _value_to_write(setting, recipe)
@@ -45,7 +54,13 @@ def _fresh(recipe: Recipe) -> str:
         if not isinstance(value, Removed) and (given or getattr(recipe, name) != setting.default):
             values = with_value(values, setting.path, value)
     groups = groupby(values.items(), key=lambda entry: _GROUP_OF[entry[0]])
-    return "\n".join([*(entries_as_text(dict(entries)) for _, entries in groups), _DATA])
+    return "\n".join([*(_entries(dict(entries), comments=comments) for _, entries in groups), _DATA])
+
+
+def _entries(values: Mapping[Any, Any], *, comments: bool) -> str:
+    if not comments:
+        return entries_as_text(values)
+    return "".join(f"# {_COMMENTS[key]}\n{entries_as_text({key: value})}" for key, value in values.items())
 
 
 _DATA = """\
@@ -55,9 +70,9 @@ datasets:
     type: alpaca
 """
 _GROUP_OF = {setting.path[0]: setting.group for setting in SETTINGS.values()}
-ORDERS: Sequence[Sequence[str]] = tuple(
-    tuple(key for key, _ in entries) for _, entries in groupby(_GROUP_OF.items(), key=lambda entry: entry[1])
-)
+_COMMENTS = {setting.path[0]: setting.help for setting in SETTINGS.values()}
+_PLACES = {key: place for place, key in enumerate(usual_order())}
+_IN_USUAL_ORDER = sorted(SETTINGS.values(), key=lambda setting: _PLACES[setting.path[0]])
 
 
 def _path_to_change(setting: Setting, recipe: Recipe) -> tuple[str, ...]:
@@ -94,7 +109,7 @@ def _says(text: str, recipe: Recipe, wanted: Mapping[Any, Any]) -> bool:
     """Whether a text means a recipe and still holds everything else that it held."""
     try:
         document = read_document(text)
-        read_back = imported(document).recipe
+        read_back = recipe_in(document.values)
     except (UnreadableYaml, InvalidSettings):
         return False
     return read_back == recipe and _without_settings(document.values) == _without_settings(wanted)

@@ -1,13 +1,14 @@
 """Reading YAML that a stranger wrote: the values PyYAML gives Axolotl, where each one stands, and limits before both.
 
-The text is read as a stream of events first, which expands nothing. Only a document that stays within the limits there
-is built into values.
+The text is read once, as a stream of events, which expands nothing. Only a document that stays within the limits there
+is built into values, from the same events.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -188,13 +189,19 @@ def _checked(text: str) -> None:
         raise UnreadableYaml(f"Line {line}: the character U+{ord(odd.group()):04X} cannot stand in YAML.")
 
 
-def _root(text: str) -> Node:
-    builder = _Builder()
+def _read(text: str) -> tuple[Node, Sequence[yaml.Event]]:
+    """The root and the events it was built from."""
+    builder, events = _Builder(), []
     try:
         for event in yaml.parse(text, Loader=_Loader):
             builder.add(event)
+            events.append(event)
     except yaml.YAMLError as error:
         raise UnreadableYaml(_sentence(error, text)) from error
+    return _only_mapping(builder), events
+
+
+def _only_mapping(builder: _Builder) -> Node:
     if len(builder.roots) > 1:
         raise UnreadableYaml(f"Line {builder.roots[1].line + 1}: a second document starts; Axolotl reads one.")
     if not builder.roots or (builder.roots[0].kind, builder.roots[0].end) == ("scalar", builder.roots[0].start):
@@ -205,9 +212,28 @@ def _root(text: str) -> Node:
     return builder.roots[0]
 
 
-def _values(text: str) -> dict[Any, Any]:
+class _EventLoader(yaml.composer.Composer, yaml.constructor.SafeConstructor, yaml.resolver.Resolver):
+    """PyYAML's own way from events to values; the events are there already."""
+
+    def __init__(self, events: Sequence[yaml.Event]) -> None:
+        yaml.composer.Composer.__init__(self)
+        yaml.constructor.SafeConstructor.__init__(self)
+        yaml.resolver.Resolver.__init__(self)
+        self.events = deque(events)
+
+    def check_event(self, *kinds: type[yaml.Event]) -> bool:
+        return bool(self.events) and (not kinds or isinstance(self.events[0], kinds))
+
+    def peek_event(self) -> yaml.Event:
+        return self.events[0]
+
+    def get_event(self) -> yaml.Event:
+        return self.events.popleft()
+
+
+def _values(text: str, events: Sequence[yaml.Event]) -> dict[Any, Any]:
     try:
-        return dict(yaml.load(text, Loader=_Loader))
+        return dict(_EventLoader(events).get_single_data())
     except yaml.YAMLError as error:
         raise UnreadableYaml(_sentence(error, text)) from error
     except (ValueError, ArithmeticError) as error:
@@ -218,5 +244,5 @@ def _values(text: str) -> dict[Any, Any]:
 def read_document(text: str) -> Document:
     """Read a YAML mapping. Raises UnreadableYaml with one sentence; never expands what is too large."""
     _checked(text)
-    root = _root(text)
-    return Document(text, _values(text), root)
+    root, events = _read(text)
+    return Document(text, _values(text, events), root)

@@ -100,7 +100,7 @@ def training_arguments(plan: PreviewPlan, folder: RunFolder, *, evaluates: bool)
 def warmup_steps(recipe: Recipe, steps: int) -> int:
     """Axolotl's, for a run of so many steps (axolotl/core/builders/base.py)."""
     if recipe.warmup_steps is not None:
-        warmup = recipe.warmup_steps
+        warmup = int(recipe.warmup_steps)
     elif recipe.warmup_ratio is not None:
         warmup = int(recipe.warmup_ratio * steps)
     else:

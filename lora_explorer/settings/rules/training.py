@@ -31,6 +31,14 @@ TRAINING_RULES: tuple[Rule, ...] = (
         "warmup_ratio and warmup_steps exclude each other.",
     ),
     Rule(
+        "warmup_steps",
+        "error",
+        lambda recipe: recipe.warmup_steps is not None and recipe.warmup_steps % 1,
+        "warmup_steps must be a whole number, got {warmup_steps}; Axolotl refuses it. A share of all steps is "
+        "warmup_ratio.",
+        "warmup_ratio: {warmup_steps}",
+    ),
+    Rule(
         "learning_rate",
         "warning",
         lambda recipe: recipe.learning_rate is None,

@@ -114,13 +114,13 @@ def test_a_nested_setting_changes_in_place_and_goes_with_its_block():
     assert "peft" not in yaml.safe_load(exported(ORIGINAL, loftq_bits=None))
 
 
-def test_a_new_key_is_put_beside_its_group():
+def test_a_new_key_is_put_where_axolotls_files_have_it():
     lines = exported(
         ORIGINAL, peft_use_dora=True, optimizer="adamw_torch", peft_layers_to_transform=[0, 1]
     ).splitlines()
     assert lines.index("peft_use_dora: true") == lines.index("lora_dropout: 0.050") + 1
-    assert lines.index("optimizer: adamw_torch") == lines.index("learning_rate: 2e-4") + 1
-    assert lines.index("peft_layers_to_transform: [0, 1]") == lines.index("    - v_proj") + 1
+    assert lines.index("optimizer: adamw_torch") == lines.index("learning_rate: 2e-4") - 1
+    assert lines.index("peft_layers_to_transform: [0, 1]") == lines.index("#   - o_proj") + 1
 
 
 def test_windows_line_ends_stay():
