@@ -20,6 +20,7 @@ from lora_explorer.settings import Recipe
 if TYPE_CHECKING:
     from lora_explorer.adapters import AdapterPlan
     from lora_explorer.base_models import BaseModel
+    from lora_explorer.base_models.skeleton import Skeleton
     from lora_explorer.memory import Card, MemoryEstimate
     from lora_explorer.memory.lower_bound import LowerBound
     from lora_explorer.memory.plan.parallel_plan import ParallelPlan
@@ -51,6 +52,14 @@ def plan(recipe: Recipe, base_model: BaseModel) -> AdapterPlan:
         from lora_explorer.base_models.skeleton import load_skeleton
 
         return plan_adapter(recipe, load_skeleton(base_model))
+
+
+def skeleton(base_model: BaseModel) -> Skeleton:
+    """The base model on the meta device. Raises UnknownBaseModel."""
+    with quiet_libraries():
+        from lora_explorer.base_models.skeleton import load_skeleton
+
+        return load_skeleton(base_model)
 
 
 def plan_of_gpus(n_gpus: int, imported: Imported) -> ParallelPlan:
