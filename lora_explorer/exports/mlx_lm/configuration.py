@@ -24,6 +24,8 @@ MARKS = frozenset({"lora_parameters", "fine_tune_type", "grad_checkpoint", "iter
 _DATA = "# Your data goes here: a folder with train.jsonl, or a data set of the Hub.\ndata: mlx-community/wikisql\n"
 _SCALE = "lora_parameters.scale"
 _KEYS = "lora_parameters.keys"
+# In force as a whole, where a file has no such block; a block has to say all three.
+_LORA_PARAMETERS = {"rank": 8, "dropout": 0.0, "scale": 20.0}
 
 
 def _write_adapter(recipe: Recipe) -> Iterator[Said]:
@@ -143,9 +145,6 @@ def _vocabulary(reach: Reach | None) -> Vocabulary:
             "max_seq_length": 2048,
             "grad_checkpoint": False,
             "grad_accumulation_steps": 1,
-            "lora_parameters.rank": 8,
-            "lora_parameters.dropout": 0.0,
-            _SCALE: 20.0,
         },
         conversions=(
             Conversion(
@@ -187,4 +186,5 @@ def export_mlx_lm(recipe: Recipe, skeleton: Skeleton | None = None) -> Exported:
 
 def read_mlx_lm(values: Mapping[Any, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
     """Settings by name, and what is none."""
-    return hear(_vocabulary(None), values)
+    given = {key: value for key, value in values.items() if value is not None}
+    return hear(_vocabulary(None), {"lora_parameters": _LORA_PARAMETERS, **given})
