@@ -19,5 +19,12 @@ class Exported:
 
 
 def as_comments(unsaid: tuple[Finding, ...]) -> str:
-    """The findings as comment lines; both YAML and Python start them with #."""
-    return "".join(f"# {finding.message}\n" for finding in unsaid)
+    """The findings as comment lines; both YAML and Python start them with #.
+
+    A value of a stranger's may be quoted in one: whatever could end the line becomes a blank.
+    """
+    return "".join(f"# {in_one_line(finding.message)}\n" for finding in unsaid)
+
+
+def in_one_line(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -30,6 +30,9 @@ def filled_in(recipe: Recipe) -> Recipe:
     if recipe.gradient_checkpointing in _OFFLOADING:
         offloading = recipe.activation_offloading or _OFFLOADING[recipe.gradient_checkpointing]
         changes |= {"gradient_checkpointing": True, "activation_offloading": offloading}
+    if isinstance(recipe.peft_init_lora_weights, bool):
+        # It hands on neither: A and B start as usual.
+        changes["peft_init_lora_weights"] = None
     if isinstance(recipe.lora_target_parameters, str):
         changes["lora_target_parameters"] = recipe.target_parameter_names
     return recipe.changed(**changes)

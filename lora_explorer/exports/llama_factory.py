@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lora_explorer.exports import trainer_arguments as trainer
@@ -56,7 +56,17 @@ def _write_targets(recipe: Recipe) -> Iterator[Said]:
         message = f"{TITLE} takes names only, so the regex of lora_target_modules is not in the file."
         yield otherwise("lora_target_modules", message)
     else:
-        yield "lora_target", ",".join(targets)
+        yield from _joined("lora_target", "lora_target_modules", targets)
+
+
+def _joined(key: str, setting: str, names: Sequence[str]) -> Iterator[Said]:
+    """Names in one text, between commas."""
+    fit = [name for name in names if name and name == name.strip() and "," not in name]
+    if fit:
+        yield key, ",".join(fit)
+    if len(fit) < len(names):
+        message = f"{TITLE} separates names by commas, so one with a comma or a blank around it is left out."
+        yield otherwise(setting, message)
 
 
 def _read_targets(entries: Values) -> Iterator[Said]:
@@ -73,7 +83,7 @@ def _names(value: Any) -> Any:
 
 def _write_saved(recipe: Recipe) -> Iterator[Said]:
     if recipe.adapter and recipe.lora_modules_to_save:
-        yield "additional_target", ",".join(recipe.lora_modules_to_save)
+        yield from _joined("additional_target", "lora_modules_to_save", recipe.lora_modules_to_save)
 
 
 def _read_alpha(entries: Values) -> Iterator[Said]:
@@ -194,7 +204,7 @@ VOCABULARY = Vocabulary(
         ),
         Conversion(("peft_init_lora_weights",), ("pissa_init", "pissa_iter"), _write_start, _read_start),
         four_bit_options(TITLE, "double_quantization", "quantization_type"),
-        trainer.adapter_dtype(TITLE, lambda recipe: "float32"),
+        trainer.always_in_float32(TITLE),
         trainer.precision(),
         Conversion(
             ("gradient_checkpointing", "activation_offloading"),

@@ -60,7 +60,8 @@ def _write_targets(recipe: Recipe) -> Iterator[Said]:
     if isinstance(targets, list):
         yield "target_modules", targets
     elif targets == ALL_LINEAR:
-        yield "target_modules", [ALL_LINEAR]
+        own = recipe.lora_target_modules if isinstance(recipe.lora_target_modules, tuple) else ()
+        yield "target_modules", [ALL_LINEAR, *own]
         if recipe.lora_target_modules == ALL_LINEAR and not recipe.lora_target_linear:
             message = f"{TITLE} reads all-linear as names of linear modules; fused experts are not among them."
             yield otherwise("lora_target_modules", message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from keyword import iskeyword
 from typing import Any
 
 
@@ -13,11 +14,16 @@ class Code(str):
 
 def call(function: str, arguments: Mapping[str, Any], *leading: str) -> str:
     """A call with one argument a line. leading: expressions without a name. Raises ValueError for an odd name."""
-    odd = [name for name in arguments if not name.isidentifier()]
+    odd = [name for name in arguments if not is_argument(name)]
     if odd:
         raise ValueError(f"{odd[0]!r} is no name of an argument.")
     lines = [*leading, *(f"{name}={literal(value)}" for name, value in arguments.items())]
     return f"{function}(\n" + "".join(f"    {_indented(line)},\n" for line in lines) + ")"
+
+
+def is_argument(name: str) -> bool:
+    """Whether an argument can have this name."""
+    return name.isidentifier() and not iskeyword(name)
 
 
 def _indented(expression: str) -> str:

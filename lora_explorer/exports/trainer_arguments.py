@@ -197,8 +197,11 @@ def checkpointing(title: str, *, offloads: bool) -> Conversion:
     return Conversion(("gradient_checkpointing", "activation_offloading"), keys, write, read)
 
 
-def adapter_dtype(title: str, held: Callable[[Recipe], str]) -> Conversion:
-    """For programs that decide themselves in which dtype they hold A and B: `held`, by torch's name."""
+def adapter_dtype(title: str, held: Callable[[Recipe], str], read: Callable[[Values], bool]) -> Conversion:
+    """For programs that decide themselves in which dtype they hold A and B.
+
+    held: by torch's name. read: whether a file's adapter is in float32 there.
+    """
 
     def write(recipe: Recipe) -> Iterator[Said]:
         wanted = wanted_adapter_dtype(recipe)
@@ -206,7 +209,16 @@ def adapter_dtype(title: str, held: Callable[[Recipe], str]) -> Conversion:
             message = f"{title} holds this adapter in {held(recipe)}, not in {wanted}."
             yield otherwise("peft_autocast_adapter_dtype", message)
 
-    return Conversion(("peft_autocast_adapter_dtype", "lora_fp32_gradients"), (), write, lambda entries: ())
+    return Conversion(
+        ("peft_autocast_adapter_dtype", "lora_fp32_gradients"),
+        (),
+        write,
+        lambda entries: [("peft_autocast_adapter_dtype", read(entries))],
+    )
+
+
+def always_in_float32(title: str) -> Conversion:
+    return adapter_dtype(title, lambda recipe: "float32", lambda entries: True)
 
 
 def wanted_adapter_dtype(recipe: Recipe) -> str:

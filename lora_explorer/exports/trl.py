@@ -59,6 +59,10 @@ def _adapter_dtype(recipe: Recipe) -> str:
     return "bfloat16" if recipe.load_in_4bit or recipe.load_in_8bit else "float32"
 
 
+def _in_float32(entries: Values) -> bool:
+    return not (entries.get("load_in_4bit") or entries.get("load_in_8bit"))
+
+
 VOCABULARY = Vocabulary(
     title=TITLE,
     words="trl",
@@ -90,7 +94,7 @@ VOCABULARY = Vocabulary(
             ("lora_target_linear", "lora_target_modules"), ("lora_target_modules",), _write_targets, _read_targets
         ),
         four_bit_options(TITLE, "use_bnb_nested_quant", "bnb_4bit_quant_type"),
-        trainer.adapter_dtype(TITLE, _adapter_dtype),
+        trainer.adapter_dtype(TITLE, _adapter_dtype, _in_float32),
         trainer.precision(dtype_key="dtype"),
         trainer.checkpointing(TITLE, offloads=True),
         trainer.attention(TITLE),

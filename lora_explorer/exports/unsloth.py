@@ -28,7 +28,7 @@ _EMBEDDINGS = ("embed_tokens", "lm_head")
 _ADAPTER = replace(
     PEFT,
     title=TITLE,
-    conversions=(*PEFT.conversions, trainer.adapter_dtype(TITLE, lambda recipe: "float32")),
+    conversions=(*PEFT.conversions, trainer.always_in_float32(TITLE)),
 )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from lora_explorer.exports.exported import in_one_line
 from lora_explorer.findings import Finding, Severity
 from lora_explorer.settings import SETTINGS, Group, Recipe, Setting
 
@@ -145,8 +146,7 @@ def _one_a_setting(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 def _shown(value: Any) -> str:
     text = str(value).lower() if isinstance(value, bool) else str(plain(value))
-    # A comment is one line.
-    text = "".join(character if character.isprintable() else " " for character in text)
+    text = in_one_line(text)
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 

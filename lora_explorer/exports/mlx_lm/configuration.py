@@ -10,7 +10,7 @@ from lora_explorer.exports import trainer_arguments as trainer
 from lora_explorer.exports.exported import Exported
 from lora_explorer.exports.filled_in import filled_in
 from lora_explorer.exports.mlx_lm.reach import ALL_LAYERS, Reach, layers_of, reach_of
-from lora_explorer.exports.mlx_lm.schedule import LENGTH, OPTIMIZER, SCHEDULE, TITLE
+from lora_explorer.exports.mlx_lm.schedule import LEARNING_RATE, LENGTH, OPTIMIZER, SCHEDULE, TITLE
 from lora_explorer.exports.vocabulary import Conversion, Said, Values, Vocabulary, hear, otherwise, say, words
 from lora_explorer.exports.yaml_file import yaml_file
 from lora_explorer.findings import Finding
@@ -24,6 +24,7 @@ MARKS = frozenset({"lora_parameters", "fine_tune_type", "grad_checkpoint", "iter
 _DATA = "# Your data goes here: a folder with train.jsonl, or a data set of the Hub.\ndata: mlx-community/wikisql\n"
 _SCALE = "lora_parameters.scale"
 _KEYS = "lora_parameters.keys"
+_SETTINGS = ("lora_target_linear", "lora_target_modules", "lora_target_parameters", "peft_layers_to_transform")
 # In force as a whole, where a file has no such block; a block has to say all three.
 _LORA_PARAMETERS = {"rank": 8, "dropout": 0.0, "scale": 20.0}
 
@@ -84,18 +85,13 @@ def _targets(reach: Reach | None) -> Conversion:
         yield "num_layers", reach.num_layers
         yield _KEYS, list(reach.keys) if reach.keys else None
         if not reach.exact:
-            setting = "lora_target_linear" if recipe.lora_target_linear else "lora_target_modules"
-            yield otherwise(setting, _why_not_exact(recipe, reach))
+            given = [name for name in _SETTINGS if getattr(recipe, name)]
+            yield from (otherwise(name, _why_not_exact(reach)) for name in given)
 
-    return Conversion(
-        ("lora_target_linear", "lora_target_modules", "lora_target_parameters", "peft_layers_to_transform"),
-        ("num_layers", _KEYS),
-        write,
-        _read_targets,
-    )
+    return Conversion(_SETTINGS, ("num_layers", _KEYS), write, _read_targets)
 
 
-def _why_not_exact(recipe: Recipe, reach: Reach) -> str:
+def _why_not_exact(reach: Reach) -> str:
     if reach.keys is None:
         return f"{TITLE} takes whole paths, which only the base model has; all modules it can adapt stand there."
     return f"{TITLE} adapts the same modules in the last layers of a model; these are not the modules of this recipe."
@@ -141,7 +137,7 @@ def _vocabulary(reach: Reach | None) -> Vocabulary:
             "num_layers": 16,
             "batch_size": 4,
             "iters": 1000,
-            "learning_rate": 1e-5,
+            "learning_rate": LEARNING_RATE,
             "max_seq_length": 2048,
             "grad_checkpoint": False,
             "grad_accumulation_steps": 1,
@@ -165,7 +161,7 @@ def _vocabulary(reach: Reach | None) -> Vocabulary:
                 lambda entries: [("gradient_checkpointing", entries.get("grad_checkpoint"))],
             ),
             Conversion(("max_grad_norm",), (), _write_others, lambda entries: ()),
-            trainer.adapter_dtype(TITLE, lambda recipe: "float32"),
+            trainer.always_in_float32(TITLE),
         ),
         # Apple's GPUs have one attention and bfloat16; options of a checkpoint that does not reenter are torch's.
         by_itself=trainer.BY_ITSELF | {"bf16", "attn_implementation", "gradient_checkpointing_kwargs"},

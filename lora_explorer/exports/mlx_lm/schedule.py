@@ -20,6 +20,7 @@ _OPTIMIZERS = {
     "adafactor": "adafactor",
     "muon": "muon",
 }
+LEARNING_RATE = 1e-5
 _DECAY = "cosine_decay"
 
 
@@ -78,6 +79,8 @@ LENGTH = Conversion(("num_epochs", "max_steps"), ("iters",), _write_length, _rea
 
 
 def _write_schedule(recipe: Recipe) -> Iterator[Said]:
+    if recipe.learning_rate is None:
+        yield otherwise("learning_rate", f"learning_rate is empty, and {TITLE} then takes {LEARNING_RATE}.")
     yield "learning_rate", recipe.learning_rate
     steps = recipe.max_steps if recipe.max_steps is not None and recipe.max_steps > 0 else None
     if recipe.lr_scheduler == "constant":

@@ -12,6 +12,7 @@ from lora_explorer.errors import ExportRefused, InvalidSettings
 from lora_explorer.exports.exported import Exported
 from lora_explorer.exports.peft.words import PEFT
 from lora_explorer.exports.vocabulary import hear, is_set, say
+from lora_explorer.exports.vocabulary import unsaid as unsaid_in
 from lora_explorer.findings import Finding
 from lora_explorer.settings import SETTINGS, Group, Recipe
 
@@ -31,7 +32,13 @@ def export_adapter_config(recipe: Recipe, skeleton: Skeleton | None = None) -> E
         message = "lora_target_linear stands for names that only the base model has, and it could not be had."
         raise ExportRefused(message, setting="lora_target_linear")
     _, unsaid = say(PEFT, recipe.changed(lora_target_linear=False))
-    return Exported(_saved_by_peft(recipe, skeleton), (*unsaid, *left_out(recipe)))
+    return Exported(_saved_by_peft(recipe, skeleton), (*unsaid, *_of_the_call(recipe), *left_out(recipe)))
+
+
+def _of_the_call(recipe: Recipe) -> tuple[Finding, ...]:
+    """What get_peft_model takes and no file of PEFT's holds."""
+    cast = SETTINGS["peft_autocast_adapter_dtype"]
+    return (unsaid_in("adapter_config.json", cast, recipe),) if is_set(cast, recipe) else ()
 
 
 def left_out(recipe: Recipe) -> tuple[Finding, ...]:
@@ -57,9 +64,8 @@ def _saved_by_peft(recipe: Recipe, skeleton: Skeleton | None) -> str:
         saved = json.loads((Path(folder) / FILE_NAME).read_text(encoding="utf-8"))
     # Names come from sets, in another order every time; and LoftQ is left to the one who has weights.
     saved |= {key: sorted(value) for key, value in saved.items() if key == "target_modules" and isinstance(value, list)}
-    if recipe.loftq_bits is not None:
-        said, _ = say(PEFT, recipe.changed(lora_target_linear=False))
-        saved |= {key: said[key] for key in ("init_lora_weights", "loftq_config")}
+    said, _ = say(PEFT, recipe.changed(lora_target_linear=False))
+    saved |= {key: said[key] for key in ("init_lora_weights", "loftq_config") if key in said}
     return json.dumps(saved, indent=2, sort_keys=True) + "\n"
 
 

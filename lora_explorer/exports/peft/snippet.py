@@ -10,7 +10,7 @@ from lora_explorer.exports.exported import Exported, as_comments
 from lora_explorer.exports.filled_in import filled_in
 from lora_explorer.exports.peft.adapter_config import left_out
 from lora_explorer.exports.peft.words import PEFT
-from lora_explorer.exports.python_file import Code, call, literal
+from lora_explorer.exports.python_file import Code, call, is_argument, literal
 from lora_explorer.exports.target_names import with_names
 from lora_explorer.exports.trainer_arguments import ATTENTIONS, base_dtype
 from lora_explorer.exports.vocabulary import otherwise, plain, say
@@ -80,7 +80,7 @@ def _loader(skeleton: Skeleton | None) -> str:
 def _quantization(recipe: Recipe) -> dict[str, Any]:
     if not recipe.load_in_4bit:
         return {"load_in_8bit": True}
-    options = {name: plain(value) for name, value in quantized_base.options(recipe).items() if name.isidentifier()}
+    options = {name: plain(value) for name, value in quantized_base.options(recipe).items() if is_argument(name)}
     return {"load_in_4bit": True, "bnb_4bit_compute_dtype": Code(f"torch.{base_dtype(recipe)}"), **options}
 
 
@@ -99,7 +99,7 @@ def _of_the_base(recipe: Recipe) -> Iterator[Finding]:
     if recipe.attn_implementation and not _is_known(recipe.attn_implementation):
         message = f"transformers has no attention kernel {recipe.attn_implementation} and picks one."
         yield otherwise("attn_implementation", message, "note")
-    odd = [name for name in recipe.bnb_config_kwargs if not str(name).isidentifier()]
+    odd = [name for name in recipe.bnb_config_kwargs if not is_argument(name)]
     if recipe.load_in_4bit and odd:
         yield otherwise("bnb_config_kwargs", f"{str(odd[0])[:60]!r} is no option of BitsAndBytesConfig.")
 

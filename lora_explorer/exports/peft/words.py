@@ -99,8 +99,6 @@ def _write_start(recipe: Recipe) -> Iterator[Said]:
 def _read_start(entries: Values) -> Iterator[Said]:
     start, loftq = entries.get("init_lora_weights"), entries.get("loftq_config")
     bits = loftq.get("loftq_bits", 4) if isinstance(loftq, Mapping) and loftq else None
-    if bits is None and start == _LOFTQ:
-        bits = 4
     yield "loftq_bits", bits
     yield "peft_init_lora_weights", None if start is True or (start == _LOFTQ and bits is not None) else start
     if isinstance(loftq, Mapping) and loftq.get("loftq_iter", 1) != 1:

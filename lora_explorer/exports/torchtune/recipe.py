@@ -158,6 +158,11 @@ def _read_precision(entries: Values) -> Iterator[Said]:
     yield "bf16", entries.get("dtype") != "fp32"
 
 
+def _adapter_dtype(recipe: Recipe) -> str:
+    """Everything is in the one dtype of the file."""
+    return "bfloat16" if recipe.bf16 else "float32"
+
+
 def _write_memory(recipe: Recipe) -> Iterator[Said]:
     yield "enable_activation_checkpointing", bool(recipe.gradient_checkpointing)
     offloading = recipe.activation_offloading
@@ -235,7 +240,7 @@ def _vocabulary(builder: Builder | None) -> Vocabulary:
                 lambda entries: [("max_grad_norm", entries.get("clip_grad_norm", 0))],
             ),
             Conversion(("bf16", "fp16"), ("dtype",), _write_precision, _read_precision),
-            trainer.adapter_dtype(TITLE, lambda recipe: "bfloat16" if recipe.bf16 else "float32"),
+            trainer.adapter_dtype(TITLE, _adapter_dtype, lambda entries: entries.get("dtype") == "fp32"),
             Conversion(
                 ("gradient_checkpointing", "activation_offloading"),
                 ("enable_activation_checkpointing", "enable_activation_offloading"),

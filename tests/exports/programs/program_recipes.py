@@ -54,7 +54,13 @@ CASES: Mapping[str, Mapping[str, Any]] = {
     "what Axolotl does by itself": {"adapter": "lora", "lora_r": 4, "lora_alpha": 8, "learning_rate": 1e-4, **NAMES},
 }
 REGEX: Mapping[str, Any] = {**PLAIN, "lora_target_modules": r".*\.[01]\.self_attn\.(q|k)_proj"}
-FOUR_BIT: Mapping[str, Any] = {**PLAIN, **NAMES, "adapter": "qlora", "load_in_4bit": True, "optimizer": "adamw_bnb_8bit"}
+FOUR_BIT: Mapping[str, Any] = {
+    **PLAIN,
+    **NAMES,
+    "adapter": "qlora",
+    "load_in_4bit": True,
+    "optimizer": "adamw_bnb_8bit",
+}
 
 
 def tiny_skeleton() -> Skeleton:

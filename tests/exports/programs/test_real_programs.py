@@ -86,7 +86,13 @@ def test_mlx_lm_trains_what_the_recipe_says(model: Path, tmp_path: Path) -> None
     named = {
         **CASES,
         "the last layers": {**CASES["names"], "peft_layers_to_transform": [1, 2]},
-        "a schedule": {**CASES["names"], "lr_scheduler": "cosine", "max_steps": 20, "warmup_ratio": None, "warmup_steps": 4},
+        "a schedule": {
+            **CASES["names"],
+            "lr_scheduler": "cosine",
+            "max_steps": 20,
+            "warmup_ratio": None,
+            "warmup_steps": 4,
+        },
     }
     del named["saved in full"]
     cases = {name: recipe_on(model, values) for name, values in named.items()}

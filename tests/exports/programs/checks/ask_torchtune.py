@@ -10,10 +10,11 @@ from torchtune.config._utils import _get_component_from_path
 from torchtune.modules.peft import get_adapter_params
 
 # The recipe reads these without a default.
-ASKED = (
-    "device dtype output_dir epochs max_steps_per_epoch resume_from_checkpoint gradient_accumulation_steps seed model "
-    "tokenizer checkpointer dataset shuffle batch_size optimizer lr_scheduler loss compile metric_logger"
-).split()
+ASKED = {
+    *("device", "dtype", "output_dir", "epochs", "max_steps_per_epoch", "resume_from_checkpoint", "seed", "compile"),
+    *("gradient_accumulation_steps", "model", "tokenizer", "checkpointer", "dataset", "shuffle", "batch_size"),
+    *("optimizer", "lr_scheduler", "loss", "metric_logger"),
+}
 
 with open(sys.argv[1], encoding="utf-8") as file:
     questions = json.load(file)
