@@ -17,6 +17,9 @@ from lora_explorer.settings import SETTINGS, Group, Recipe, Setting
 Said: TypeAlias = tuple[str, Any] | Finding
 Values: TypeAlias = Mapping[str, Any]
 
+# Beyond it, digits say more than is known.
+_LARGEST_WITHOUT_POINT = 2**53
+
 
 def words(text: str) -> frozenset[str]:
     """Names written one after the other."""
@@ -156,7 +159,8 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    whole = isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST_WITHOUT_POINT
+    return int(value) if whole else value
 
 
 def hear(vocabulary: Vocabulary, values: Mapping[Any, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
