@@ -238,9 +238,4 @@ def export_llama_factory(recipe: Recipe, skeleton: Skeleton | None = None) -> Ex
 
 def read_llama_factory(values: Mapping[Any, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
     """Settings by name, and what is none."""
-    settings, findings = hear(VOCABULARY, values)
-    stage = values.get("stage", "sft")
-    if stage == "sft":
-        return settings, findings
-    other = Finding("stage", "warning", f"stage {stage!s:.60} trains another objective than the figures here are for.")
-    return settings, (other, *findings)
+    return hear(VOCABULARY, values)

@@ -171,7 +171,7 @@ def hear(vocabulary: Vocabulary, values: Mapping[Any, Any]) -> tuple[dict[str, A
     stated, others = _by_dotted_key(values, vocabulary)
     departing = {key for key, value in stated.items() if value != vocabulary.defaults.get(key)}
     entries = {**vocabulary.defaults, **stated}
-    findings = [*_told_apart(vocabulary, others)]
+    findings = [*_told_apart(vocabulary, others), *_unlike_ours(vocabulary, stated)]
     heard: dict[str, Any] = {}
     for keys, said in _heard(vocabulary, entries):
         if isinstance(said, Finding):
@@ -216,6 +216,15 @@ def _by_dotted_key(values: Mapping[Any, Any], vocabulary: Vocabulary) -> tuple[d
 
     walk(values, "")
     return stated, others
+
+
+def _unlike_ours(vocabulary: Vocabulary, stated: Values) -> Iterator[Finding]:
+    """Entries that every file written here has alike, where this one has another value."""
+    for key in vocabulary.fixed.keys() - vocabulary.keys():
+        value = stated.get(key)
+        if value is not None and value != vocabulary.fixed[key]:
+            message = f"{vocabulary.title}'s {key} is {_shown(value)}, which no setting here says; it is left out."
+            yield Finding(key, "warning", message)
 
 
 def _told_apart(vocabulary: Vocabulary, others: Iterable[str]) -> Iterator[Finding]:

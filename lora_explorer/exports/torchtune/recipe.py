@@ -316,7 +316,8 @@ metric_logger:
 def read_torchtune(values: Mapping[Any, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
     """Settings by name, and what is none."""
     settings, findings = hear(_vocabulary(None), values)
-    component = values["model"]["_component_"] if isinstance(values.get("model"), Mapping) else ""
+    model = values.get("model")
+    component = model.get("_component_") if isinstance(model, Mapping) else model
     if str(component).startswith(MODELS):
         return settings, findings
     return settings, (
