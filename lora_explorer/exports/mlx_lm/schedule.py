@@ -21,7 +21,8 @@ _OPTIMIZERS = {
     "muon": "muon",
 }
 LEARNING_RATE = 1e-5
-_DECAY = "cosine_decay"
+# Their arguments begin with the learning rate and end with the number of steps.
+_DECAYS = {"cosine": "cosine_decay", "linear": "linear_schedule"}
 
 
 def _write_optimizer(recipe: Recipe) -> Iterator[Said]:
@@ -85,15 +86,23 @@ def _write_schedule(recipe: Recipe) -> Iterator[Said]:
     steps = recipe.max_steps if recipe.max_steps is not None and recipe.max_steps > 0 else None
     if recipe.lr_scheduler == "constant":
         return
-    if recipe.lr_scheduler != "cosine" or steps is None or recipe.learning_rate is None:
-        known = recipe.lr_scheduler == "cosine"
-        why = "needs max_steps to decay over" if known else "is not among those that this file can have"
-        yield otherwise("lr_scheduler", f"The schedule {recipe.lr_scheduler} {why}; the learning rate stays the same.")
+    if recipe.lr_scheduler not in _DECAYS or steps is None or recipe.learning_rate is None:
+        yield from _without_schedule(recipe)
         return
     warmup = _warmup_steps(recipe, steps)
-    yield "lr_schedule.name", _DECAY
+    yield "lr_schedule.name", _DECAYS[recipe.lr_scheduler]
     yield "lr_schedule.warmup", warmup
-    yield "lr_schedule.arguments", [recipe.learning_rate, max(1, steps - warmup)]
+    rest = max(1, steps - warmup)
+    to_zero = [0.0, rest] if recipe.lr_scheduler == "linear" else [rest]
+    yield "lr_schedule.arguments", [recipe.learning_rate, *to_zero]
+
+
+def _without_schedule(recipe: Recipe) -> Iterator[Said]:
+    why = "needs max_steps to decay over" if recipe.lr_scheduler in _DECAYS else "is none that this file can have"
+    yield otherwise("lr_scheduler", f"The schedule {recipe.lr_scheduler} {why}; the learning rate stays the same.")
+    warmup = "warmup_ratio" if recipe.warmup_steps is None else "warmup_steps"
+    if getattr(recipe, warmup):
+        yield otherwise(warmup, f"Without a schedule there is no warm-up either: {warmup} is left out.")
 
 
 def _warmup_steps(recipe: Recipe, steps: int) -> int:
@@ -107,9 +116,10 @@ def _read_schedule(entries: Values) -> Iterator[Said]:
     name, arguments = entries.get("lr_schedule.name"), entries.get("lr_schedule.arguments")
     rate = arguments[0] if isinstance(arguments, list) and arguments else None
     yield "learning_rate", entries.get("learning_rate") if rate is None else rate
-    yield "lr_scheduler", "constant" if name is None else "cosine"
+    named = [ours for ours, theirs in _DECAYS.items() if theirs == name]
+    yield "lr_scheduler", "constant" if name is None else named[0] if named else "cosine"
     yield "warmup_steps", entries.get("lr_schedule.warmup", 0)
-    if name not in (None, _DECAY):
+    if name is not None and not named:
         yield otherwise("lr_scheduler", f"{TITLE}'s schedule {name!s:.60} is none of Axolotl's; cosine stands there.")
     if entries.get("lr_schedule.warmup_init"):
         yield otherwise("warmup_steps", "warmup_init has no setting here; Axolotl's warm-up starts from 0.")

@@ -86,6 +86,7 @@ def test_mlx_lm_trains_what_the_recipe_says(model: Path, tmp_path: Path) -> None
     named = {
         **CASES,
         "the last layers": {**CASES["names"], "peft_layers_to_transform": [1, 2]},
+        "a line": {**CASES["names"], "lr_scheduler": "linear", "max_steps": 20, "warmup_ratio": 0.1},
         "a schedule": {
             **CASES["names"],
             "lr_scheduler": "cosine",
@@ -100,7 +101,8 @@ def test_mlx_lm_trains_what_the_recipe_says(model: Path, tmp_path: Path) -> None
     for (name, recipe), answer in zip(cases.items(), answers, strict=True):
         wanted = {**trained(recipe), "batch_size": recipe.micro_batch_size, "unknown": []}
         assert not differences(answer, wanted), name
-    schedule = answers[-1]
+    schedule, linear = answers[-1], answers[-2]
+    assert linear["rates"][:3] == pytest.approx([0.0, 0.00015, 0.0003])
     assert schedule["iters"] == 20 * PLAIN["gradient_accumulation_steps"]
     assert schedule["rates"] == pytest.approx([0.0003 * step / 4 for step in range(5)])
 
