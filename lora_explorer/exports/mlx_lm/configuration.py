@@ -125,50 +125,57 @@ def _write_others(recipe: Recipe) -> Iterator[Said]:
         )
 
 
+_DEFAULTS = {
+    "model": "Qwen/Qwen3-0.6b",
+    "fine_tune_type": "lora",
+    "optimizer": "adam",
+    "num_layers": 16,
+    "batch_size": 4,
+    "iters": 1000,
+    "learning_rate": LEARNING_RATE,
+    "max_seq_length": 2048,
+    "grad_checkpoint": False,
+    "grad_accumulation_steps": 1,
+}
+_ASIDE = words(
+    "data adapter_path steps_per_report steps_per_eval save_every val_batches test test_batches report_to "
+    "project_name config mask_prompt clear_cache_threshold"
+)
+_ADAPTER = (
+    Conversion(
+        ("adapter", "load_in_4bit", "load_in_8bit", "bnb_config_kwargs", "peft_use_dora"),
+        ("fine_tune_type",),
+        _write_adapter,
+        _read_adapter,
+    ),
+    Conversion(("lora_alpha", "peft_use_rslora"), (_SCALE,), _write_scale, _read_scale),
+)
+_TRAINING = (
+    OPTIMIZER,
+    LENGTH,
+    SCHEDULE,
+    Conversion(
+        ("gradient_checkpointing",),
+        ("grad_checkpoint",),
+        lambda recipe: [("grad_checkpoint", bool(recipe.gradient_checkpointing))],
+        lambda entries: [("gradient_checkpointing", entries.get("grad_checkpoint"))],
+    ),
+    Conversion(("max_grad_norm",), (), _write_others, lambda entries: ()),
+    trainer.always_in_float32(TITLE),
+)
+
+
 def _vocabulary(reach: Reach | None) -> Vocabulary:
+    """reach: what is adapted; None while a file is read, and without an adapter."""
     return Vocabulary(
         title=TITLE,
         words="mlx_lm",
         fixed={"train": True},
-        defaults={
-            "model": "Qwen/Qwen3-0.6b",
-            "fine_tune_type": "lora",
-            "optimizer": "adam",
-            "num_layers": 16,
-            "batch_size": 4,
-            "iters": 1000,
-            "learning_rate": LEARNING_RATE,
-            "max_seq_length": 2048,
-            "grad_checkpoint": False,
-            "grad_accumulation_steps": 1,
-        },
-        conversions=(
-            Conversion(
-                ("adapter", "load_in_4bit", "load_in_8bit", "bnb_config_kwargs", "peft_use_dora"),
-                ("fine_tune_type",),
-                _write_adapter,
-                _read_adapter,
-            ),
-            Conversion(("lora_alpha", "peft_use_rslora"), (_SCALE,), _write_scale, _read_scale),
-            _targets(reach),
-            OPTIMIZER,
-            LENGTH,
-            SCHEDULE,
-            Conversion(
-                ("gradient_checkpointing",),
-                ("grad_checkpoint",),
-                lambda recipe: [("grad_checkpoint", bool(recipe.gradient_checkpointing))],
-                lambda entries: [("gradient_checkpointing", entries.get("grad_checkpoint"))],
-            ),
-            Conversion(("max_grad_norm",), (), _write_others, lambda entries: ()),
-            trainer.always_in_float32(TITLE),
-        ),
+        defaults=_DEFAULTS,
+        conversions=(*_ADAPTER, _targets(reach), *_TRAINING),
         # Apple's GPUs have one attention and bfloat16; options of a checkpoint that does not reenter are torch's.
         by_itself=trainer.BY_ITSELF | {"bf16", "attn_implementation", "gradient_checkpointing_kwargs"},
-        aside=words(
-            "data adapter_path steps_per_report steps_per_eval save_every val_batches test test_batches report_to "
-            "project_name config mask_prompt clear_cache_threshold"
-        ),
+        aside=_ASIDE,
     )
 
 
