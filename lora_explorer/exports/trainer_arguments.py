@@ -110,12 +110,16 @@ def _write_warmup_as_steps(recipe: Recipe) -> Iterator[Said]:
 
 def _read_warmup_as_steps(entries: Values) -> Iterator[Said]:
     value = entries.get("warmup_steps")
+    if not value and entries.get("warmup_ratio"):
+        # The older word, which earlier transformers read.
+        yield "warmup_ratio", entries["warmup_ratio"]
+        return
     share = isinstance(value, float) and 0 < value < 1
     yield "warmup_ratio" if share else "warmup_steps", value
 
 
 WARMUP_AS_STEPS = Conversion(
-    ("warmup_steps", "warmup_ratio"), ("warmup_steps",), _write_warmup_as_steps, _read_warmup_as_steps
+    ("warmup_steps", "warmup_ratio"), ("warmup_steps", "warmup_ratio"), _write_warmup_as_steps, _read_warmup_as_steps
 )
 
 

@@ -51,6 +51,7 @@ CASES: Mapping[str, Mapping[str, Any]] = {
     "rank-stabilised": {**PLAIN, **NAMES, "peft_use_rslora": True},
     "DoRA": {**PLAIN, **NAMES, "peft_use_dora": True, "lora_dropout": 0.0},
     "saved in full": {**PLAIN, **NAMES, "lora_modules_to_save": ["embed_tokens", "lm_head"]},
+    "checkpointing options": {**PLAIN, **NAMES, "gradient_checkpointing_kwargs": {"use_reentrant": False}},
     "what Axolotl does by itself": {"adapter": "lora", "lora_r": 4, "lora_alpha": 8, "learning_rate": 1e-4, **NAMES},
 }
 REGEX: Mapping[str, Any] = {**PLAIN, "lora_target_modules": r".*\.[01]\.self_attn\.(q|k)_proj"}

@@ -22,7 +22,8 @@ READ = [name for name, tool in TOOLS.items() if tool.read]
 # As people write them, with old names and keys that mean nothing here.
 FILES = {
     "trl": "model_name_or_path: Qwen/Qwen2.5-0.5B\nuse_peft: true\nlora_r: 32\nlora_alpha: 16\n"
-    "lora_target_modules: all-linear\nlearning_rate: 2.0e-4\neos_token: '<|im_end|>'\nlogging_steps: 25\n",
+    "lora_target_modules: all-linear\nlearning_rate: 2.0e-4\neos_token: '<|im_end|>'\nlogging_steps: 25\n"
+    "warmup_ratio: 0.1\n",
     "llama-factory": "stage: sft\nmodel_name_or_path: Qwen/Qwen2.5-7B\nfinetuning_type: lora\nlora_rank: 8\n"
     "lora_target: all\nquantization_bit: 4\ncutoff_len: 2048\ndataset: identity\nenable_liger_kernel: true\n",
     "torchtune": "model:\n  _component_: torchtune.models.llama3_1.qlora_llama3_1_8b\n  lora_attn_modules: [q_proj, "
@@ -37,7 +38,8 @@ FILES = {
 }
 WANTED: dict[str, dict[str, Any]] = {
     "trl": {"adapter": "lora", "lora_r": 32, "lora_dropout": 0.05, "lora_target_modules": "all-linear",
-            "gradient_checkpointing": True, "sequence_len": 1024, "num_epochs": 3, "micro_batch_size": 8},
+            "gradient_checkpointing": True, "warmup_ratio": 0.1, "sequence_len": 1024, "num_epochs": 3,
+            "micro_batch_size": 8},
     "llama-factory": {"adapter": "qlora", "load_in_4bit": True, "lora_alpha": 16, "lora_target_linear": True,
                       "gradient_checkpointing": True, "lr_scheduler": "linear", "learning_rate": 5e-5, "bf16": False},
     "torchtune": {"adapter": "qlora", "base_model": "meta-llama/Llama-3.1-8B", "learning_rate": 3e-4,

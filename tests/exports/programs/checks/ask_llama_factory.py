@@ -29,6 +29,7 @@ for question in questions:
         "max_length": data_args.cutoff_len + bool(data_args.packing),
         "packing": bool(data_args.neat_packing),
         "gradient_checkpointing": not model_args.disable_gradient_checkpointing,
+        "use_reentrant": model_args.use_reentrant_gc,
         "bits": model_args.quantization_bit,
         "double_quantization": model_args.double_quantization,
     }

@@ -35,6 +35,7 @@ for question in questions:
         "max_length": args.max_length,
         "packing": args.packing,
         "gradient_checkpointing": training_args.gradient_checkpointing,
+        "use_reentrant": (training_args.gradient_checkpointing_kwargs or {}).get("use_reentrant", True),
         "bits": args.quant_bits,
         "double_quantization": args.bnb_4bit_use_double_quant,
     }
