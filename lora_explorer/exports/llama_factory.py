@@ -10,7 +10,7 @@ from lora_explorer.exports.exported import Exported
 from lora_explorer.exports.filled_in import filled_in
 from lora_explorer.exports.quantized_base import four_bit_options
 from lora_explorer.exports.target_names import has_own_meaning, peft_targets, with_names
-from lora_explorer.exports.vocabulary import Conversion, Said, Values, Vocabulary, hear, otherwise, say
+from lora_explorer.exports.vocabulary import Conversion, Said, Values, Vocabulary, hear, otherwise, say, words
 from lora_explorer.exports.yaml_file import yaml_file
 from lora_explorer.findings import Finding
 from lora_explorer.settings import Recipe
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TITLE = "LLaMA-Factory"
 COMMAND = "llamafactory-cli train llama-factory.yml"
-MARKS = frozenset({"finetuning_type", "cutoff_len", "lora_target", "neat_packing", "stage", "quantization_bit"})
+MARKS = words("finetuning_type cutoff_len lora_target additional_target neat_packing stage quantization_bit template")
 _ALL = "all"
 _DATA = "# Your data goes here.\ndataset: alpaca_en_demo\ntemplate: default\noutput_dir: ./model-out\n"
 _FLASH = {"eager": "disabled", "sdpa": "sdpa", "flash_attention_2": "fa2", "flash_attention_3": "fa3"}

@@ -14,7 +14,7 @@ from lora_explorer.exports.exported import Exported
 from lora_explorer.exports.filled_in import filled_in
 from lora_explorer.exports.quantized_base import four_bit_options
 from lora_explorer.exports.target_names import ALL_LINEAR, has_own_meaning, peft_targets, with_names
-from lora_explorer.exports.vocabulary import Conversion, Said, Values, Vocabulary, hear, otherwise, say
+from lora_explorer.exports.vocabulary import Conversion, Said, Values, Vocabulary, hear, otherwise, say, words
 from lora_explorer.exports.yaml_file import yaml_file
 from lora_explorer.findings import Finding
 from lora_explorer.settings import Recipe
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 TITLE = "ms-swift"
 COMMAND = "swift sft ms-swift.yml"
-MARKS = frozenset({"tuner_type", "train_type", "target_regex", "quant_bits", "quant_method", "use_hf", "init_weights"})
+MARKS = words(
+    "tuner_type train_type target_regex target_modules quant_bits quant_method use_hf init_weights torch_dtype "
+    "attn_impl lorap_lr_ratio split_dataset_ratio freeze_vit"
+)
 _DATA = "# Your data goes here.\ndataset:\n  - tatsu-lab/alpaca#1000\noutput_dir: ./model-out\n"
 # Its batch is 16 rows where accumulation is not said.
 _ROWS = 16

@@ -10,7 +10,7 @@ from lora_explorer.exports.exported import Exported
 from lora_explorer.exports.filled_in import filled_in
 from lora_explorer.exports.quantized_base import four_bit_options
 from lora_explorer.exports.target_names import name_as_regex, name_in_regex, peft_targets, unnamed, with_names
-from lora_explorer.exports.vocabulary import Conversion, Said, Values, Vocabulary, hear, otherwise, say
+from lora_explorer.exports.vocabulary import Conversion, Said, Values, Vocabulary, hear, otherwise, say, words
 from lora_explorer.exports.yaml_file import yaml_file
 from lora_explorer.findings import Finding
 from lora_explorer.settings import Recipe
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TITLE = "TRL"
 COMMAND = "trl sft --config trl.yml"
-MARKS = frozenset({"use_peft", "lora_task_type", "use_bnb_nested_quant", "dataset_text_field", "assistant_only_loss"})
+MARKS = words("use_peft lora_task_type use_bnb_nested_quant dataset_text_field assistant_only_loss")
 _DATA = "# Your data goes here.\ndataset_name: trl-lib/Capybara\noutput_dir: ./model-out\n"
 
 

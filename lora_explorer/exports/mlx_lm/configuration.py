@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from lora_explorer.base_models.skeleton import Skeleton
 
 COMMAND = "mlx_lm.lora --config mlx-lm.yml"
-MARKS = frozenset({"lora_parameters", "fine_tune_type", "grad_checkpoint", "iters", "adapter_path"})
+MARKS = words(
+    "lora_parameters fine_tune_type grad_checkpoint iters adapter_path val_batches steps_per_eval mask_prompt"
+)
 _DATA = "# Your data goes here: a folder with train.jsonl, or a data set of the Hub.\ndata: mlx-community/wikisql\n"
 _SCALE = "lora_parameters.scale"
 _KEYS = "lora_parameters.keys"

@@ -86,6 +86,22 @@ def test_what_is_written_is_recognised(tool: str) -> None:
         assert recognise(yaml.safe_load(export_recipe(recipe, tool, tiny_skeleton()).text)) is TOOLS[tool]
 
 
+@pytest.mark.parametrize(
+    ("text", "tool"),
+    [
+        ("model: x/y\nlora_rank: 8\ntarget_modules: all-linear\nper_device_train_batch_size: 1\n", "ms-swift"),
+        ("model: x/y\nlora_rank: 8\ntorch_dtype: bfloat16\nmax_length: 2048\n", "ms-swift"),
+        ("model_name_or_path: x/y\nlora_rank: 8\ntemplate: qwen\nnum_train_epochs: 3\n", "llama-factory"),
+        ("model_name_or_path: x/y\nper_device_train_batch_size: 2\n", "trl"),
+        ("model: x/y\niters: 100\nbatch_size: 2\n", "mlx-lm"),
+        ("lora_r: 8\nlora_target_modules: [q_proj]\nlearning_rate: 1e-4\n", "axolotl"),
+        ("lora_r: 8\n", "axolotl"),
+    ],
+)
+def test_few_keys_are_enough(text: str, tool: str) -> None:
+    assert recognise(yaml.safe_load(text)) is TOOLS[tool]
+
+
 def test_axolotls_files_are_axolotls_whatever_else_is_in_them() -> None:
     text = export_axolotl(recipe_on("gpt2", CASES["names"])) + "model_name_or_path: x\nlora_rank: 3\nuse_peft: true\n"
     assert import_configuration(text) == import_axolotl(text)
