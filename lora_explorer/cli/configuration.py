@@ -43,7 +43,12 @@ def read_configuration(config: Path, base_model: str | None = None) -> Imported:
 
     base_model: in place of its own.
     """
-    found = import_configuration(*_named_text_of(config))
+    return configuration_in(*named_text_of(config), base_model)
+
+
+def configuration_in(text: str, file_name: str, base_model: str | None = None) -> Imported:
+    """The configuration of a text that is read already. Raises UnreadableYaml, InvalidSettings."""
+    found = import_configuration(text, file_name)
     return found if base_model is None else replace(found, recipe=found.recipe.changed(base_model=base_model))
 
 
@@ -76,7 +81,7 @@ def base_model_of(recipe: Recipe, model_config: Path | None) -> BaseModel:
     return base_model_from_config(_text_of(model_config), recipe.base_model or str(model_config))
 
 
-def _named_text_of(config: Path) -> tuple[str, str]:
+def named_text_of(config: Path) -> tuple[str, str]:
     """The text of a file, or of an adapter_config.json in a folder or on the Hub, and the name of the file."""
     if config.is_dir() and not (config / FILE_NAME).exists():
         raise typer.BadParameter(f"There is no {FILE_NAME} in the folder {config}.")
