@@ -9,24 +9,33 @@ from typing import Annotated
 import typer
 
 from lora_explorer import questions
-from lora_explorer.cli.configuration import Config, ModelConfig, all_findings, base_model_of, text_of
+from lora_explorer.cli.configuration import (
+    BaseModelName,
+    Config,
+    ModelConfig,
+    all_findings,
+    base_model_of,
+    configuration_in,
+    named_text_of,
+)
 from lora_explorer.cli.output import AT_FAULT, AsJson, at_fault, print_json, tell, write_file
 from lora_explorer.errors import ExplorerError, UnknownBaseModel
-from lora_explorer.exports.axolotl import import_axolotl
+from lora_explorer.exports.axolotl import Imported
 from lora_explorer.exports.axolotl.filled_in import FilledIn, filled_in
 from lora_explorer.exports.axolotl.fixing import with_all_fixes
+from lora_explorer.exports.recognition import is_for_axolotl
 from lora_explorer.exports.yaml_documents.reading import read_document
 from lora_explorer.findings import Finding, errors_among
 from lora_explorer.report import records, terminal
-from lora_explorer.settings import Recipe
 
 _STDIN = Path("-")
 
 
 def check(
     config: Config,
+    base_model: BaseModelName = None,
     model_config: ModelConfig = None,
-    fix: Annotated[bool, typer.Option("--fix", help="Write what can be put right into the file.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Write what can be put right into an Axolotl YAML.")] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="With --fix: a file to write instead, or - for stdout.")
     ] = None,
@@ -35,16 +44,20 @@ def check(
     """Check a configuration: what Axolotl or PEFT would refuse, drop, or do otherwise than written."""
     if output is not None and not fix:
         raise typer.BadParameter("it goes with --fix.", param_hint="--output")
-    text = text_of(config)
     fixed: tuple[Finding, ...] = ()
-    if fix:
-        with at_fault(as_json=as_json):
+    with at_fault(as_json=as_json, known=lambda error: {"filled_in": []}):
+        text, name = named_text_of(config)
+        for_axolotl = is_for_axolotl(text, name)
+        if fix and for_axolotl:
             text, fixed = with_all_fixes(text)
-    findings = _checked(text, model_config)
-    filled = () if errors_among(findings) else filled_in(read_document(text).values)
-    if fix and (output or config) != _STDIN:
-        write_file(output or config, text)
-    _answer(findings, fixed, filled, as_json=as_json, text=text if fix and (output or config) == _STDIN else None)
+    if fix and not for_axolotl:
+        raise typer.BadParameter("only an Axolotl YAML can be mended; export writes one.", param_hint="--fix")
+    findings = _checked(text, name, base_model, model_config)
+    filled = filled_in(read_document(text).values) if for_axolotl and not errors_among(findings) else ()
+    target = output or config
+    if fix and target != _STDIN:
+        write_file(target, text)
+    _answer(findings, fixed, filled, as_json=as_json, text=text if fix and target == _STDIN else None)
     if errors_among(findings):
         raise typer.Exit(AT_FAULT)
 
@@ -72,17 +85,19 @@ def _answer(
         terminal.show_filled_in(filled)
 
 
-def _checked(text: str, model_config: Path | None) -> tuple[Finding, ...]:
+def _checked(text: str, name: str, base_model: str | None, model_config: Path | None) -> tuple[Finding, ...]:
     try:
-        imported = import_axolotl(text)
+        imported = configuration_in(text, name, base_model)
     except ExplorerError as error:
         return error.findings
-    findings = all_findings(imported)
-    return findings if errors_among(findings) else (*findings, *_model_findings(imported.recipe, model_config))
+    return (*all_findings(imported), *_model_findings(imported, model_config))
 
 
-def _model_findings(recipe: Recipe, model_config: Path | None) -> tuple[Finding, ...]:
-    """What only the base model shows. One that cannot be had is no fault of the configuration."""
+def _model_findings(imported: Imported, model_config: Path | None) -> tuple[Finding, ...]:
+    """What only the base model shows, where nothing else is at fault. One that cannot be had is no fault."""
+    if errors_among(all_findings(imported)):
+        return ()
+    recipe = imported.recipe
     try:
         return questions.plan(recipe, base_model_of(recipe, model_config)).findings
     except UnknownBaseModel as error:

@@ -38,6 +38,18 @@ def recognise(values: Mapping[Any, Any]) -> Tool | None:
     return TOOLS["axolotl"] if not keys or keys & (known.top | known.plugin_of.keys()) else None
 
 
+def is_for_axolotl(text: str, file_name: str = "") -> bool:
+    """Whether a text is read as Axolotl's own. Raises UnreadableYaml for what cannot be read at all."""
+    values = _values(text, file_name)
+    tool = recognise(values)
+    return tool is not None and tool.read is None
+
+
+def _values(text: str, file_name: str) -> Mapping[Any, Any]:
+    values = _json(text, must_be=file_name.endswith(".json"))
+    return read_document(text).values if values is None else values
+
+
 def _inner(block: Any) -> list[Any]:
     return list(block) if isinstance(block, Mapping) else []
 
@@ -49,9 +61,7 @@ def import_configuration(text: str, file_name: str = "") -> Imported:
     result is that of an Axolotl YAML that means the same.
     Raises UnreadableYaml and InvalidSettings, in one sentence each.
     """
-    values = _json(text, must_be=file_name.endswith(".json"))
-    if values is None:
-        values = read_document(text).values
+    values = _values(text, file_name)
     tool = recognise(values)
     if tool is None:
         raise UnreadableYaml(_of_nobody(values))
