@@ -16,7 +16,7 @@ from lora_explorer.findings import Fix
 def with_fix(text: str, fix: Fix) -> str:
     """The text with a fix in it; only the lines of its keys change. Raises UnreadableYaml."""
     document = read_document(text)
-    changes = {tuple(key.split(".")): Removed() if value is None else _plain(value) for key, value in fix}
+    changes = {tuple(key.split(".")): Removed(entirely=True) if value is None else _plain(value) for key, value in fix}
     wanted: dict[Any, Any] = dict(document.values)
     for path, value in changes.items():
         wanted = with_value(wanted, path, value)
@@ -33,4 +33,6 @@ def _says(text: str, wanted: Mapping[Any, Any]) -> bool:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, tuple) else value

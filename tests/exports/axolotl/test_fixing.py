@@ -48,6 +48,17 @@ def test_the_values_are_those_wanted_and_comments_stay(fix: Fix, changes: dict[s
     assert [line for line in untouched if line not in mended.splitlines()] == []
 
 
+def test_a_key_that_goes_leaves_the_comment_behind_it() -> None:
+    text = "lora_rank: 64 # mine\nadapter: lora # its\n"
+    assert with_fix(text, (("lora_rank", None), ("lora_r", 64))) == "# mine\nadapter: lora # its\nlora_r: 64\n"
+
+
+def test_names_with_rows_are_written_as_a_mapping_of_lists() -> None:
+    mended = with_fix(TEXT, (("peft_trainable_token_indices", {"embed_tokens": (1, 2)}),))
+    assert yaml.safe_load(mended)["peft_trainable_token_indices"] == {"embed_tokens": [1, 2]}
+    assert "# kept too\n" in mended
+
+
 def test_what_is_no_mapping_is_refused() -> None:
     with pytest.raises(UnreadableYaml):
         with_fix("- a\n", (("lora_r", 8),))
