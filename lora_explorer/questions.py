@@ -19,9 +19,11 @@ from lora_explorer.settings import Recipe
 
 if TYPE_CHECKING:
     from lora_explorer.adapters import AdapterPlan
+    from lora_explorer.adapters.new_tokens import NewTokensAdvice
     from lora_explorer.base_models import BaseModel
     from lora_explorer.memory import Card, MemoryEstimate
     from lora_explorer.memory.lower_bound import LowerBound
+    from lora_explorer.memory.new_tokens import Weight
     from lora_explorer.memory.plan.parallel_plan import ParallelPlan
     from lora_explorer.memory.savings import Estimate, Saving
     from lora_explorer.preview.request import PreviewRequest
@@ -51,6 +53,23 @@ def plan(recipe: Recipe, base_model: BaseModel) -> AdapterPlan:
         from lora_explorer.base_models.skeleton import load_skeleton
 
         return plan_adapter(recipe, load_skeleton(base_model))
+
+
+def new_tokens(
+    imported: Imported, base_model: BaseModel, typed: str, *, card: Card | None
+) -> tuple[NewTokensAdvice, tuple[Weight | None, ...]]:
+    """What the tokens of a file and further ones need, and what each way weighs. Raises what `plan` raises, and
+    InvalidSettings for what was typed.
+    """
+    with quiet_libraries():
+        from lora_explorer.adapters.new_tokens import advise_on_new_tokens, new_tokens_of, read_new_tokens
+        from lora_explorer.base_models.skeleton import load_skeleton
+        from lora_explorer.memory import estimate_memory
+        from lora_explorer.memory.new_tokens import weigh_ways
+
+        more, in_file = read_new_tokens(typed), new_tokens_of(read_document(imported.text).values)
+        advice = advise_on_new_tokens(imported.recipe, load_skeleton(base_model), in_file, more)
+        return advice, tuple(weigh_ways(advice, base_model, estimate_memory, card=card))
 
 
 def plan_of_gpus(n_gpus: int, imported: Imported) -> ParallelPlan:

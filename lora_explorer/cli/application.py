@@ -9,6 +9,7 @@ import typer
 from lora_explorer import __version__
 from lora_explorer.cli import exploration
 from lora_explorer.cli.kept_runs import runs
+from lora_explorer.cli.new_tokens import new_tokens
 from lora_explorer.cli.preview import preview
 from lora_explorer.cli.schema import schema
 
@@ -26,6 +27,7 @@ _COMMANDS = (
     exploration.check,
     exploration.export,
     exploration.compare,
+    new_tokens,
     preview,
     schema,
 )
