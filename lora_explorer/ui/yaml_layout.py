@@ -1,0 +1,55 @@
+"""Where everything stands in the tab YAML: the file on the left, what it means on the right. Nothing is wired here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from lora_explorer.report.html import Html, tag
+from lora_explorer.ui.layout import fragment, question, script_of
+from lora_explorer.ui.opened_file import OpenedFile
+from lora_explorer.ui.yaml_answers import MEANING, SINCE_FILE, SINCE_START
+
+_VIEWS = (("Meaning", MEANING), ("Since the file", SINCE_FILE), ("Since the start", SINCE_START))
+_HINT = "Esc, then Tab, leaves the editor by keyboard."
+_READING = tag("p", "Reading…", class_="quiet-line")
+
+
+@dataclass(frozen=True)
+class YamlTab:
+    """file: the one opened last, shown as the commands that take it. reading: the right pane, which shows one view."""
+
+    editor: gr.Code
+    reading: gr.HTML
+    view: gr.Radio
+    file: gr.HTML
+    complaint: gr.HTML
+    upload: gr.UploadButton
+    download: gr.Button
+    copy: gr.Button
+
+
+def build_yaml(text: str, copy: gr.Button) -> YamlTab:
+    """copy: the button in the header, which copies the text from anywhere."""
+    with gr.Column(elem_id="panel-yaml"):
+        with gr.Row(elem_id="head-yaml"):
+            question("What does Axolotl get?", "edit or paste: the controls follow; comments and unknown keys stay")
+            upload = gr.UploadButton("Open a file", file_types=[".yml", ".yaml"], type="binary", size="sm", scale=0)
+            download = gr.Button("Download", size="sm", scale=0, elem_id="download-yaml")
+        complaint = fragment(Html(""), "yaml-problem")
+        with gr.Row(elem_id="yaml-panes"):
+            with gr.Column(elem_id="yaml-left", min_width=0):
+                editor = gr.Code(text, language="yaml", elem_id="yaml", show_label=False, container=False, buttons=[])
+                gr.HTML(tag("p", _HINT, class_="quiet-line"), elem_id="yaml-hint", apply_default_css=False)
+            with gr.Column(elem_id="yaml-right", min_width=0):
+                view = gr.Radio(list(_VIEWS), value=MEANING, label="What to show", elem_id="yaml-view", container=False)
+                reading = fragment(_READING, "yaml-reading", script_of("kept_open.js") + script_of("yaml_reading.js"))
+        file = gr.HTML(
+            OpenedFile().for_page(),
+            html_template="${value.said}",
+            elem_id="yaml-file",
+            apply_default_css=False,
+            js_on_load=script_of("clipboard.js") + script_of("commands.js"),
+        )
+    return YamlTab(editor, reading, view, file, complaint, upload, download, copy)
