@@ -45,7 +45,7 @@ def test_t4_every_phase_is_met() -> None:
 def test_t4_what_is_allocated_after_loading_is_met() -> None:
     met = figures("t4_phases", "allocated_after_load")
     assert met["mean"] <= 0.4
-    assert met["worst"] <= 1.7  # of chance: which thread of four reads first
+    assert met["worst"] <= 1.5
 
 
 def test_t4_what_the_process_takes_is_met() -> None:
@@ -95,9 +95,9 @@ def test_the_error_that_is_told_is_that_of_the_published_runs(quantity: str, tol
     chosen = [each for file in FILES for each in compared(file) if each.quantity == quantity]
     summary = accuracy_table.summarize(chosen)[quantity]
     assert told.runs == summary["rows"]
-    assert told.mean_percent == round(summary["mean_abs_percent"], 1)
-    assert told.worst_percent == round(summary["worst_abs_percent"], 1)
-    assert told.worst_under_percent == round(summary["worst_under_percent"], 1)
+    assert told.mean_percent == round(summary["mean_abs_percent"], 2)
+    assert told.worst_percent == round(summary["worst_abs_percent"], 2)
+    assert told.worst_under_percent == round(summary["worst_under_percent"], 2)
     measured = {each.id for each in chosen}
     rows = [row for file in FILES for row in rows_of(file) if row["id"] in measured]
     assert {measured_rows.card_of(row).name for row in rows} == set(told.gpus)

@@ -125,7 +125,16 @@ def test_a_lower_bound_is_never_called_by_the_name_of_an_estimate():
     assert not set(record) & set(estimate_record(ESTIMATE))
 
 
-def test_a_finding_is_a_record_of_its_four_words():
-    assert finding_records([Finding("lora_r", "error", "No.", "8")]) == [
-        {"setting": "lora_r", "severity": "error", "message": "No.", "suggestion": "8"}
+def test_a_finding_is_a_record_of_what_it_says():
+    finding = Finding("lora_r", "error", "No.", "8", "rejects", "It is so.", (("lora_r", 8), ("peft.r", None)))
+    assert json.loads(json.dumps(finding_records([finding]))) == [
+        {
+            "setting": "lora_r",
+            "severity": "error",
+            "message": "No.",
+            "suggestion": "8",
+            "outcome": "rejects",
+            "why": "It is so.",
+            "fix": [["lora_r", 8], ["peft.r", None]],
+        }
     ]

@@ -13,7 +13,7 @@ import pytest
 
 from lora_explorer.preview.run_folder import HOME_VARIABLE, create_run
 from lora_explorer.preview.supervision import standby as waiting
-from lora_explorer.preview.supervision.process import find_worker, worker_environment
+from lora_explorer.preview.supervision.process import COMMAND, find_worker, worker_environment
 from lora_explorer.preview.supervision.standby import Standby
 
 from ..runs import is_over, kinds, wait_until
@@ -37,9 +37,9 @@ def standby() -> Iterator[Standby]:
 
 
 def workers() -> set[int]:
-    """Processes of this one that wait or train."""
-    found = psutil.Process().children(recursive=True)
-    return {child.pid for child in found if child.status() != psutil.STATUS_ZOMBIE}
+    """Processes that this one started to wait or train; a page served for other tests has workers of its own."""
+    alive = (child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE)
+    return {child.pid for child in alive if child.cmdline()[: len(COMMAND)] == [*COMMAND]}
 
 
 def test_a_run_is_trained_by_the_worker_that_waited_and_tells_what_any_other_tells(
@@ -88,8 +88,9 @@ def test_one_that_died_while_it_waited_is_replaced(standby: Standby, tmp_path: P
 def test_one_that_waited_for_too_long_is_not_asked(
     standby: Standby, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    before = workers()
     standby.prepare()
-    (waited,) = workers()
+    (waited,) = workers() - before
     monkeypatch.setattr(waiting, "_FORGET_SECONDS", 0.0)
     worker = standby(create_run(request_for(tiny_llama(tmp_path), steps=1, samples=0)))
     assert worker.pid != waited
