@@ -62,7 +62,7 @@ def new_tokens(
     InvalidSettings for what was typed.
     """
     with quiet_libraries():
-        from lora_explorer.adapters.new_tokens import advise_on_new_tokens, new_tokens_of, read_new_tokens
+        from lora_explorer.adapters import advise_on_new_tokens, new_tokens_of, read_new_tokens
         from lora_explorer.base_models.skeleton import load_skeleton
         from lora_explorer.memory import estimate_memory
         from lora_explorer.memory.new_tokens import weigh_ways

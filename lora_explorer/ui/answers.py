@@ -237,7 +237,7 @@ def _plan(question: Question) -> AdapterPlan:
 
 
 def _token_problems(draft: Draft, question: Question) -> tuple[Finding, ...]:
-    from lora_explorer.adapters.new_tokens import find_token_problems, new_tokens_of
+    from lora_explorer.adapters import find_token_problems, new_tokens_of
     from lora_explorer.base_models.skeleton import load_skeleton
 
     in_file = new_tokens_of(read_yaml(draft.text).values)

@@ -79,7 +79,8 @@ class NewTokenAnswers:
             return ()
 
     def _advice(self, draft: Draft, typed: str) -> tuple[Question, NewTokensAdvice]:
-        from lora_explorer.adapters.new_tokens import advise_on_new_tokens, new_tokens_of, read_new_tokens
+        # Through the package, which makes threads wait for each other; transformers is not loaded by two at once.
+        from lora_explorer.adapters import advise_on_new_tokens, new_tokens_of, read_new_tokens
         from lora_explorer.base_models.skeleton import load_skeleton
 
         more = read_new_tokens(typed)

@@ -22,7 +22,7 @@ class YamlTab:
 
     editor: gr.Code
     reading: gr.HTML
-    view: gr.Radio
+    view: gr.HTML
     file: gr.HTML
     complaint: gr.HTML
     upload: gr.UploadButton
@@ -43,7 +43,13 @@ def build_yaml(text: str, copy: gr.Button) -> YamlTab:
                 editor = gr.Code(text, language="yaml", elem_id="yaml", show_label=False, container=False, buttons=[])
                 gr.HTML(tag("p", _HINT, class_="quiet-line"), elem_id="yaml-hint", apply_default_css=False)
             with gr.Column(elem_id="yaml-right", min_width=0):
-                view = gr.Radio(list(_VIEWS), value=MEANING, label="What to show", elem_id="yaml-view", container=False)
+                view = gr.HTML(
+                    MEANING,
+                    html_template=_views(),
+                    elem_id="yaml-view",
+                    apply_default_css=False,
+                    js_on_load=script_of("yaml_view.js"),
+                )
                 reading = fragment(_READING, "yaml-reading", script_of("kept_open.js") + script_of("yaml_reading.js"))
         file = gr.HTML(
             OpenedFile().for_page(),
@@ -53,3 +59,14 @@ def build_yaml(text: str, copy: gr.Button) -> YamlTab:
             js_on_load=script_of("clipboard.js") + script_of("commands.js"),
         )
     return YamlTab(editor, reading, view, file, complaint, upload, download, copy)
+
+
+def _views() -> Html:
+    """Radio buttons; a component of Gradio's own would bring its files into the first page, where nobody sees it."""
+    legend = tag("legend", "What to show", class_="sr-only")
+    return tag("fieldset", legend, *(_view(label, name) for label, name in _VIEWS))
+
+
+def _view(label: str, name: str) -> Html:
+    chosen = tag("input", type="radio", name="yaml-view", value=name, checked=name == MEANING)
+    return tag("label", chosen, tag("span", label))

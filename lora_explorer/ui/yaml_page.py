@@ -28,7 +28,6 @@ def wire_yaml(yaml: YamlTab, answers: YamlAnswers, desk: gr.HTML, controls: Cont
     desk.read(answers.read, desk, yaml.reading, **live)
     desk.compare(answers.compare, [desk, yaml.view, yaml.file], yaml.reading, **live)
     desk.mend(answers.mend, desk, changed, **live)
-    yaml.view.input(None, None, None, js=OPENED_JS)
     yaml.copy.click(
         None, yaml.editor, None, js=f"async (text) => {{ {script_of('clipboard.js')} {script_of('copy.js')} }}"
     )

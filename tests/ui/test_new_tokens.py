@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -108,3 +110,27 @@ def test_the_missing_pair_is_told_at_the_setting_with_a_fix_and_the_count_stands
     assert "lora_modules_to_save: [embed_tokens, lm_head]" in notes
     assert "data-stale" not in notes
     assert "ends when the model is loaded" in YAML.read(sent(WITH_TOKENS))
+
+
+FIRST_QUESTIONS_AT_ONCE = """
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep
+from lora_explorer.base_models import Access
+from lora_explorer.ui.answers import Answers
+from lora_explorer.ui.new_tokens import NewTokenAnswers
+from lora_explorer.ui.page import start_draft
+answers, draft = Answers(Access(hub=False, folders=False)), start_draft().for_page()
+tokens = NewTokenAnswers(answers)
+with ThreadPoolExecutor(3) as pool:
+    asked = [pool.submit(answers.count, draft)]
+    for seconds in (0.4, 0.8):
+        sleep(seconds)
+        asked.append(pool.submit(lambda: next(tokens.weigh(draft, {"typed": "2"}))))
+    for each in asked:
+        each.result()
+"""
+
+
+def test_a_first_question_about_tokens_waits_while_another_one_loads_the_libraries() -> None:
+    done = subprocess.run([sys.executable, "-c", FIRST_QUESTIONS_AT_ONCE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
