@@ -11,7 +11,7 @@ import gradio as gr
 from lora_explorer.errors import ExplorerError, UnreadableYaml
 from lora_explorer.exports.axolotl import export_axolotl
 from lora_explorer.exports.axolotl.fixing import with_fix
-from lora_explorer.findings import Finding, Fix, errors_among
+from lora_explorer.findings import Finding, Fix
 from lora_explorer.report.mending import fix_pressed
 from lora_explorer.report.yaml_tab.difference import difference
 from lora_explorer.report.yaml_tab.reading import Reading, reading_pane
@@ -80,7 +80,7 @@ class YamlAnswers:
             found = (*find_problems(draft.recipe), *open_yaml(written).findings)
         except ExplorerError as error:
             return error.findings
-        return found if errors_among(found) else (*found, *self.answers.findings_of_adapter(draft))
+        return (*found, *self.answers.findings_of_adapter(draft))
 
 
 def mended(draft: Draft, fix: Fix) -> Outputs:
