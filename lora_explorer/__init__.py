@@ -22,14 +22,20 @@ if TYPE_CHECKING:
     from lora_explorer.errors import (
         AdapterRefused,
         ExplorerError,
+        ExportRefused,
         InvalidSettings,
         MeasurementFailed,
         MemoryUnknown,
         PreviewRefused,
+        UnknownAdapter,
         UnknownBaseModel,
         UnreadableYaml,
     )
     from lora_explorer.exports.axolotl import Imported, export_axolotl, import_axolotl
+    from lora_explorer.exports.exported import Exported
+    from lora_explorer.exports.peft import find_adapter_config
+    from lora_explorer.exports.recognition import import_configuration
+    from lora_explorer.exports.tools import TOOLS, Tool, export_recipe
     from lora_explorer.findings import Finding
     from lora_explorer.memory import MemoryEstimate, estimate_memory
     from lora_explorer.memory.cards import Card, cards, find_card
@@ -47,9 +53,13 @@ _MODULE_OF = {
         "adapters": "AdapterPlan inject_adapter plan_adapter",
         "base_models": "Access BaseModel base_model_from_config find_base_model preset_models",
         "base_models.skeleton": "Skeleton load_skeleton",
-        "errors": "AdapterRefused ExplorerError InvalidSettings MeasurementFailed MemoryUnknown PreviewRefused "
-        "UnknownBaseModel UnreadableYaml",
+        "errors": "AdapterRefused ExplorerError ExportRefused InvalidSettings MeasurementFailed MemoryUnknown "
+        "PreviewRefused UnknownAdapter UnknownBaseModel UnreadableYaml",
         "exports.axolotl": "Imported export_axolotl import_axolotl",
+        "exports.exported": "Exported",
+        "exports.peft": "find_adapter_config",
+        "exports.recognition": "import_configuration",
+        "exports.tools": "TOOLS Tool export_recipe",
         "findings": "Finding",
         "memory": "Card MemoryEstimate cards estimate_memory find_card",
         "preview.following": "follow",
@@ -63,6 +73,7 @@ _MODULE_OF = {
 
 __all__ = [
     "SETTINGS",
+    "TOOLS",
     "Access",
     "AdapterPlan",
     "AdapterRefused",
@@ -70,6 +81,8 @@ __all__ = [
     "Card",
     "DataChoice",
     "ExplorerError",
+    "ExportRefused",
+    "Exported",
     "Finding",
     "Imported",
     "InvalidSettings",
@@ -82,6 +95,8 @@ __all__ = [
     "RunQueue",
     "Setting",
     "Skeleton",
+    "Tool",
+    "UnknownAdapter",
     "UnknownBaseModel",
     "UnreadableYaml",
     "__version__",
@@ -91,12 +106,15 @@ __all__ = [
     "estimate_memory",
     "estimate_record",
     "export_axolotl",
+    "export_recipe",
+    "find_adapter_config",
     "find_base_model",
     "find_card",
     "find_problems",
     "finding_records",
     "follow",
     "import_axolotl",
+    "import_configuration",
     "inject_adapter",
     "load_skeleton",
     "plan_adapter",

@@ -43,3 +43,11 @@ class MeasurementFailed(ExplorerError):
 
 class PreviewRefused(ExplorerError):
     """A preview cannot be started as it was asked for: data, weights, a value, or a batch that would not fit."""
+
+
+class ExportRefused(ExplorerError):
+    """A recipe cannot be written for a program: it has no word for what the file is about."""
+
+
+class UnknownAdapter(ExplorerError):
+    """No adapter_config.json can be had: not found, not reachable, not allowed, or not readable."""

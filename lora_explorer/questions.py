@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lora_explorer.adapters import AdapterPlan
     from lora_explorer.adapters.new_tokens import NewTokensAdvice
     from lora_explorer.base_models import BaseModel
+    from lora_explorer.base_models.skeleton import Skeleton
     from lora_explorer.memory import Card, MemoryEstimate
     from lora_explorer.memory.lower_bound import LowerBound
     from lora_explorer.memory.new_tokens import Weight
@@ -70,6 +71,14 @@ def new_tokens(
         more, in_file = read_new_tokens(typed), new_tokens_of(read_document(imported.text).values)
         advice = advise_on_new_tokens(imported.recipe, load_skeleton(base_model), in_file, more)
         return advice, tuple(weigh_ways(advice, base_model, estimate_memory, card=card))
+
+
+def skeleton(base_model: BaseModel) -> Skeleton:
+    """The base model on the meta device. Raises UnknownBaseModel."""
+    with quiet_libraries():
+        from lora_explorer.base_models.skeleton import load_skeleton
+
+        return load_skeleton(base_model)
 
 
 def plan_of_gpus(n_gpus: int, imported: Imported) -> ParallelPlan:

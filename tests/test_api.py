@@ -12,6 +12,7 @@ import lora_explorer
 
 PUBLIC = {
     "SETTINGS",
+    "TOOLS",
     "Access",
     "AdapterPlan",
     "AdapterRefused",
@@ -19,6 +20,8 @@ PUBLIC = {
     "Card",
     "DataChoice",
     "ExplorerError",
+    "ExportRefused",
+    "Exported",
     "Finding",
     "Imported",
     "InvalidSettings",
@@ -31,6 +34,8 @@ PUBLIC = {
     "RunQueue",
     "Setting",
     "Skeleton",
+    "Tool",
+    "UnknownAdapter",
     "UnknownBaseModel",
     "UnreadableYaml",
     "__version__",
@@ -40,12 +45,15 @@ PUBLIC = {
     "estimate_memory",
     "estimate_record",
     "export_axolotl",
+    "export_recipe",
+    "find_adapter_config",
     "find_base_model",
     "find_card",
     "find_problems",
     "finding_records",
     "follow",
     "import_axolotl",
+    "import_configuration",
     "inject_adapter",
     "load_skeleton",
     "plan_adapter",
@@ -71,7 +79,8 @@ def test_another_name_is_an_attribute_error():
 
 def test_every_error_is_an_explorer_error_with_findings():
     errors = (
-        "InvalidSettings UnreadableYaml UnknownBaseModel AdapterRefused MemoryUnknown MeasurementFailed PreviewRefused"
+        "InvalidSettings UnreadableYaml UnknownBaseModel AdapterRefused MemoryUnknown MeasurementFailed PreviewRefused "
+        "ExportRefused UnknownAdapter"
     )
     for name in errors.split():
         assert issubclass(getattr(lora_explorer, name), lora_explorer.ExplorerError)
@@ -88,6 +97,7 @@ import sys
 import lora_explorer
 recipe = lora_explorer.import_axolotl("adapter: lora").recipe
 lora_explorer.find_problems(recipe), lora_explorer.export_axolotl(recipe), lora_explorer.preset_models()
+lora_explorer.import_configuration(lora_explorer.export_recipe(recipe, "trl").text)
 lora_explorer.cards(), lora_explorer.RunQueue, lora_explorer.PreviewRequest, lora_explorer.follow
 import lora_explorer.cli
 print(sorted({"torch", "transformers", "peft", "gradio", "plotly", "bitsandbytes"} & set(sys.modules)))

@@ -9,7 +9,6 @@ import torch
 from peft import LoraConfig
 from peft.tuners.lora.layer import ParamWrapper
 from torch import nn
-from transformers.modeling_utils import PreTrainedModel
 
 from lora_explorer.settings import Recipe
 
@@ -18,7 +17,7 @@ OUTPUT_HEAD = "lm_head"
 _NOT_LINEAR_DESPITE_NAME = "LlamaLinearScalingRotaryEmbedding"
 
 
-def lora_config(recipe: Recipe, model: PreTrainedModel) -> LoraConfig:
+def lora_config(recipe: Recipe, model: nn.Module) -> LoraConfig:
     """The LoraConfig Axolotl would hand to PEFT, but for LoftQ. Reads names of modules, changes nothing."""
     config = LoraConfig(
         r=recipe.lora_r,
@@ -39,7 +38,7 @@ def lora_config(recipe: Recipe, model: PreTrainedModel) -> LoraConfig:
     return config
 
 
-def target_modules(recipe: Recipe, model: PreTrainedModel) -> str | list[str]:
+def target_modules(recipe: Recipe, model: nn.Module) -> str | list[str]:
     """The value of LoraConfig.target_modules: a regex as text, or names; both kinds of target are a union of names."""
     named = recipe.lora_target_modules or ()
     if not recipe.lora_target_linear:
@@ -48,7 +47,7 @@ def target_modules(recipe: Recipe, model: PreTrainedModel) -> str | list[str]:
     return sorted({*listed, *linear_names(model)})
 
 
-def linear_names(model: PreTrainedModel) -> tuple[str, ...]:
+def linear_names(model: nn.Module) -> tuple[str, ...]:
     """The last path component of every linear module, as Axolotl collects them: in model order, without the head."""
     names = dict.fromkeys(path.rpartition(".")[2] for path, module in model.named_modules() if _is_linear(module))
     return tuple(name for name in names if name != OUTPUT_HEAD)

@@ -117,12 +117,17 @@ def _reason(error: Exception) -> str:
 
 
 def _from_hub(name: str, access: Access) -> BaseModel:
-    if not _HUB_ID.fullmatch(name) or ".." in name:
+    if not is_hub_id(name):
         sentence = f"{_short(name)!r} is neither a preset nor a Hub id of the form owner/name."
         raise UnknownBaseModel(sentence, setting="base_model", suggestion=nearest_preset(name))
     if not access.hub:
         raise _refusal(f"{name} is not among the presets, and the Hub is switched off.")
     return BaseModel(name, "hub", _checked(fetch_config(name, CONFIG_BYTES)), name)
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name has the form owner/name."""
+    return bool(_HUB_ID.fullmatch(name)) and ".." not in name
 
 
 def _short(name: str) -> str:

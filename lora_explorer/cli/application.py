@@ -15,7 +15,7 @@ from lora_explorer.cli.schema import schema
 
 app = typer.Typer(
     name="lora-explorer",
-    help="See what a LoRA configuration trains and needs. CONFIG is an Axolotl YAML file, or - for stdin.",
+    help="See what a LoRA configuration trains and needs. CONFIG: Axolotl's or another program's file, or - for stdin.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +12,7 @@ import typer
 
 from lora_explorer import questions
 from lora_explorer.cli.configuration import (
+    BaseModelName,
     Config,
     Configs,
     ModelConfig,
@@ -24,22 +24,27 @@ from lora_explorer.cli.configuration import (
 )
 from lora_explorer.cli.output import AT_FAULT, AsJson, at_fault, print_json, tell, write_file
 from lora_explorer.errors import ExplorerError, MemoryUnknown, UnknownBaseModel
-from lora_explorer.exports.axolotl import export_axolotl
+from lora_explorer.exports.tools import AXOLOTL, TOOLS, export_recipe
 from lora_explorer.findings import Finding, errors_among
 from lora_explorer.report import records, terminal
 from lora_explorer.settings import Recipe
 
 if TYPE_CHECKING:
     from lora_explorer.base_models import BaseModel
+    from lora_explorer.base_models.skeleton import Skeleton
     from lora_explorer.memory import Card
 
 
-class Tool(str, Enum):
-    """Programs a configuration can be written for."""
+def _known(tool: str) -> str:
+    if tool not in TOOLS:
+        raise typer.BadParameter(f"{tool!r} is not one of {', '.join(TOOLS)}.")
+    return tool
 
-    AXOLOTL = "axolotl"
 
-
+ToolName = Annotated[
+    str,
+    typer.Option("--to", metavar="TOOL", callback=_known, help=f"The program to write for: {', '.join(TOOLS)}."),
+]
 ExpandableSegments = Annotated[
     bool,
     typer.Option(
@@ -50,10 +55,12 @@ ExpandableSegments = Annotated[
 FullDepth = Annotated[bool, typer.Option("--full-depth", help="Trace every layer instead of one of each kind.")]
 
 
-def count(config: Config, model_config: ModelConfig = None, as_json: AsJson = False) -> None:
+def count(
+    config: Config, base_model: BaseModelName = None, model_config: ModelConfig = None, as_json: AsJson = False
+) -> None:
     """Count what is trained: exactly as PEFT does."""
     with at_fault(as_json=as_json):
-        imported = usable_configuration(config)
+        imported = usable_configuration(config, base_model)
         plan = questions.plan(imported.recipe, base_model_of(imported.recipe, model_config))
         tell(all_findings(imported, plan))
     if as_json:
@@ -64,6 +71,7 @@ def count(config: Config, model_config: ModelConfig = None, as_json: AsJson = Fa
 
 def estimate(
     config: Config,
+    base_model: BaseModelName = None,
     model_config: ModelConfig = None,
     gpu: Annotated[str | None, typer.Option("--gpu", help="Hold the need against this card only.")] = None,
     n_gpus: Annotated[int, typer.Option("--n-gpus", min=1, help="Cards that train side by side.")] = 1,
@@ -79,23 +87,23 @@ def estimate(
     card, unknown_card = _card(gpu)
     tell(unknown_card)
     with at_fault(as_json=as_json):
-        imported = read_configuration(config)
+        imported = read_configuration(config, base_model)
         gpus = questions.plan_of_gpus(n_gpus, imported)
     share: dict[str, Any] = {"card": card, "parallel": gpus}
     with at_fault(as_json=as_json, known=partial(_still_known, imported.recipe, model_config, share)):
-        base_model = base_model_of(checked_recipe(imported), model_config)
-        tell(all_findings(imported, questions.plan(imported.recipe, base_model)))
+        architecture = base_model_of(checked_recipe(imported), model_config)
+        tell(all_findings(imported, questions.plan(imported.recipe, architecture)))
         estimate = partial(questions.estimate, full_depth=full_depth, parallel=gpus)
         held_against: dict[str, Any] = {"card": card, "expandable_segments": expandable_segments}
-        result = estimate(imported.recipe, base_model, **held_against)
-        saved = questions.savings(imported.recipe, base_model, estimate, **held_against) if savings else None
+        result = estimate(imported.recipe, architecture, **held_against)
+        saved = questions.savings(imported.recipe, architecture, estimate, **held_against) if savings else None
     record = records.estimate_record(result, gpu=card.name if card else None)
     if saved is not None:
         record["savings"] = records.saving_records(saved)
     measured: records.Record = {}
     failed: tuple[Finding, ...] = ()
     if measure:
-        measured, failed = questions.measured(imported.recipe, base_model, expandable_segments=expandable_segments)
+        measured, failed = questions.measured(imported.recipe, architecture, expandable_segments=expandable_segments)
     tell(failed)
     record |= measured
     if unknown_card or failed:
@@ -109,9 +117,11 @@ def estimate(
         raise typer.Exit(AT_FAULT)
 
 
-def check(config: Config, model_config: ModelConfig = None, as_json: AsJson = False) -> None:
+def check(
+    config: Config, base_model: BaseModelName = None, model_config: ModelConfig = None, as_json: AsJson = False
+) -> None:
     """Check a configuration: what Axolotl or PEFT would refuse, drop, or do otherwise than written."""
-    findings = _checked(config, model_config)
+    findings = _checked(config, base_model, model_config)
     tell(findings)
     if as_json:
         print_json({"findings": records.finding_records(findings)})
@@ -123,18 +133,26 @@ def check(config: Config, model_config: ModelConfig = None, as_json: AsJson = Fa
 
 def export(
     config: Config,
-    to: Annotated[Tool, typer.Option("--to", help="The program to write for.")],
+    to: ToolName,
+    base_model: BaseModelName = None,
+    model_config: ModelConfig = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file to write instead of stdout.")] = None,
 ) -> None:
-    """Write a configuration for a program, with everything the file holds besides its settings."""
+    """Write a configuration for a program; what the program cannot be told is named, and stands as a comment.
+
+    Axolotl gets everything that its file holds besides its settings.
+    """
     with at_fault():
-        imported = usable_configuration(config)
+        imported = usable_configuration(config, base_model)
         tell(all_findings(imported))
-        text = export_axolotl(imported.recipe, imported.text)
+        skeleton, findings = (None, ()) if to == AXOLOTL else _skeleton(imported.recipe, model_config)
+        tell(findings)
+        written = export_recipe(imported.recipe, to, skeleton, original=imported.text)
+        tell(written.unsaid)
     if output is None:
-        sys.stdout.write(text)
+        sys.stdout.write(written.text)
     else:
-        write_file(output, text)
+        write_file(output, written.text)
 
 
 def compare(
@@ -194,9 +212,9 @@ def _compared(config: Path, model_config: Path | None, *, full_depth: bool) -> r
     return record | {"findings": records.finding_records(findings)}
 
 
-def _checked(config: Path, model_config: Path | None) -> tuple[Finding, ...]:
+def _checked(config: Path, base_model: str | None, model_config: Path | None) -> tuple[Finding, ...]:
     try:
-        imported = read_configuration(config)
+        imported = read_configuration(config, base_model)
     except ExplorerError as error:
         return error.findings
     findings = all_findings(imported)
@@ -212,6 +230,14 @@ def _model_findings(recipe: Recipe, model_config: Path | None) -> tuple[Finding,
         return tuple(Finding(each.setting, "warning", f"{unchecked}{each.message}") for each in error.findings)
     except ExplorerError as error:
         return error.findings
+
+
+def _skeleton(recipe: Recipe, model_config: Path | None) -> tuple[Skeleton | None, tuple[Finding, ...]]:
+    """Of the base model, whose names for modules some programs need; a base model that cannot be had is a warning."""
+    try:
+        return questions.skeleton(base_model_of(recipe, model_config)), ()
+    except UnknownBaseModel as error:
+        return None, tuple(Finding(each.setting, "warning", each.message) for each in error.findings)
 
 
 def _card(name: str | None) -> tuple[Card | None, tuple[Finding, ...]]:

@@ -36,7 +36,17 @@ class AdapterSettings(Settings):
         more=False,
     )
     lora_r: Annotated[
-        WholeNumber | None, Field(ge=1, le=HIGHEST_RANK), Control("slider", 1, 256, 1), InTools(peft="r")
+        WholeNumber | None,
+        Field(ge=1, le=HIGHEST_RANK),
+        Control("slider", 1, 256, 1),
+        InTools(
+            peft="r",
+            trl="lora_r",
+            llama_factory="lora_rank",
+            torchtune="model.lora_rank",
+            ms_swift="lora_rank",
+            mlx_lm="lora_parameters.rank",
+        ),
     ] = setting(
         None,
         label="Rank",
@@ -48,7 +58,16 @@ class AdapterSettings(Settings):
         shown_when=has_adapter,
     )
     lora_alpha: Annotated[
-        WholeNumber | None, Field(ge=1, le=HIGHEST_ALPHA), Control("slider", 1, 512, 1), InTools(peft="lora_alpha")
+        WholeNumber | None,
+        Field(ge=1, le=HIGHEST_ALPHA),
+        Control("slider", 1, 512, 1),
+        InTools(
+            peft="lora_alpha",
+            trl="lora_alpha",
+            llama_factory="lora_alpha",
+            torchtune="model.lora_alpha",
+            ms_swift="lora_alpha",
+        ),
     ] = setting(
         None,
         label="Alpha",
@@ -60,7 +79,17 @@ class AdapterSettings(Settings):
         shown_when=has_adapter,
     )
     lora_dropout: Annotated[
-        Number, Field(ge=0, lt=1), Control("slider", 0, 0.5, 0.01), InTools(peft="lora_dropout")
+        Number,
+        Field(ge=0, lt=1),
+        Control("slider", 0, 0.5, 0.01),
+        InTools(
+            peft="lora_dropout",
+            trl="lora_dropout",
+            llama_factory="lora_dropout",
+            torchtune="model.lora_dropout",
+            ms_swift="lora_dropout",
+            mlx_lm="lora_parameters.dropout",
+        ),
     ] = setting(
         0.0,
         label="Dropout",
@@ -72,7 +101,11 @@ class AdapterSettings(Settings):
         more=False,
         shown_when=has_adapter,
     )
-    peft_use_rslora: Annotated[bool, Control("checkbox"), InTools(peft="use_rslora")] = setting(
+    peft_use_rslora: Annotated[
+        bool,
+        Control("checkbox"),
+        InTools(peft="use_rslora", trl="use_rslora", llama_factory="use_rslora", ms_swift="use_rslora"),
+    ] = setting(
         False,
         label="Rank-stabilised scale",
         help="Scales by alpha / √rank instead of alpha / rank, so that high ranks still learn. Count unchanged.",
@@ -80,7 +113,13 @@ class AdapterSettings(Settings):
         more=False,
         shown_when=has_adapter,
     )
-    peft_use_dora: Annotated[bool, Control("checkbox"), InTools(peft="use_dora")] = setting(
+    peft_use_dora: Annotated[
+        bool,
+        Control("checkbox"),
+        InTools(
+            peft="use_dora", trl="use_dora", llama_factory="use_dora", torchtune="model.use_dora", ms_swift="use_dora"
+        ),
+    ] = setting(
         False,
         label="DoRA",
         help="Trains a magnitude for each output feature besides A and B; slower, and needs more memory in the step.",
@@ -90,7 +129,9 @@ class AdapterSettings(Settings):
         more=False,
         shown_when=has_adapter,
     )
-    lora_model_dir: Annotated[str | None, Control("text", placeholder="./my-adapter")] = setting(
+    lora_model_dir: Annotated[
+        str | None, Control("text", placeholder="./my-adapter"), InTools(llama_factory="adapter_name_or_path")
+    ] = setting(
         None,
         label="Continue from adapter",
         help="A folder with a trained adapter to continue from; its adapter_config.json then decides, not the rank.",

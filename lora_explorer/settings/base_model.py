@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from lora_explorer.settings.declaration import Control, Group, Settings, has_adapter, setting
+from lora_explorer.settings.declaration import Control, Group, InTools, Settings, has_adapter, setting
 from lora_explorer.settings.values import FrozenMapping, Options
 
 _AXOLOTL = "Axolotl 0.21, configuration schema"
@@ -17,14 +17,24 @@ def _four_bit(recipe: Any) -> bool:
 class BaseModelSettings(Settings):
     group: ClassVar[Group] = Group.BASE_MODEL
 
-    base_model: Annotated[str | None, Control("choice", accepts_other=True)] = setting(
+    base_model: Annotated[
+        str | None,
+        Control("choice", accepts_other=True),
+        InTools(
+            peft="base_model_name_or_path",
+            trl="model_name_or_path",
+            llama_factory="model_name_or_path",
+            ms_swift="model",
+            mlx_lm="model",
+        ),
+    ] = setting(
         None,
         label="Base model",
         help="The model that is adapted: a preset, a Hub id, or a local folder. Only its config.json is read.",
         explanation="Counts and memory need the architecture, never the weights.",
         more=False,
     )
-    load_in_4bit: Annotated[bool, Control("checkbox")] = setting(
+    load_in_4bit: Annotated[bool, Control("checkbox"), InTools(trl="load_in_4bit")] = setting(
         False,
         label="4-bit base weights",
         help="Holds the linear weights of the base model in 4 bits (QLoRA): about a quarter of the bfloat16 bytes.",
@@ -33,7 +43,7 @@ class BaseModelSettings(Settings):
         more=False,
         shown_when=has_adapter,
     )
-    load_in_8bit: Annotated[bool, Control("checkbox")] = setting(
+    load_in_8bit: Annotated[bool, Control("checkbox"), InTools(trl="load_in_8bit")] = setting(
         False,
         label="8-bit base weights",
         help="Holds the linear weights of the base model in 8 bits: about half of the bfloat16 bytes.",

@@ -37,9 +37,28 @@ class Control:
 
 @dataclass(frozen=True)
 class InTools:
-    """The name of the same quantity elsewhere."""
+    """The names that hold the very same value elsewhere; dotted where they are nested.
+
+    peft: a field of LoraConfig. trainer: a field of transformers' TrainingArguments, which several tools share.
+    What is said elsewhere by another value, or by several keys, is converted in that tool's module in `exports`.
+    """
 
     peft: str = ""
+    trainer: str = ""
+    trl: str = ""
+    llama_factory: str = ""
+    unsloth: str = ""
+    torchtune: str = ""
+    ms_swift: str = ""
+    mlx_lm: str = ""
+
+    def of(self, tool: str) -> str:
+        """The name in one tool; empty where it has none."""
+        own: str = getattr(self, tool)
+        return own or (self.trainer if tool in _WITH_TRAINER else "")
+
+
+_WITH_TRAINER = frozenset({"trl", "llama_factory", "unsloth", "ms_swift"})
 
 
 def always(recipe: Any) -> bool:
@@ -123,7 +142,7 @@ class Setting:
     minimum: float | None
     maximum: float | None
     below: float | None
-    peft_name: str
+    in_tools: InTools
     shown_when: Callable[[Any], bool] = field(repr=False, compare=False)
 
     @property

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from lora_explorer.settings.declaration import Control, Group, Settings, has_adapter, setting
+from lora_explorer.settings.declaration import Control, Group, InTools, Settings, has_adapter, setting
 from lora_explorer.settings.values import FrozenMapping, Names, Options, WholeNumber
 
 _AXOLOTL = "Axolotl 0.21, configuration schema"
@@ -108,14 +108,16 @@ class HardwareSettings(Settings):
     tf32: Annotated[bool | Literal["auto"] | None, _AUTO] = setting(
         None, label="TF32", help="Lets float32 products run on tensor cores. Speed only; no bytes.", source=_AXOLOTL
     )
-    gradient_checkpointing_kwargs: Annotated[Options, Control("mapping", placeholder="{use_reentrant: false}")] = (
-        setting(
-            FrozenMapping(),
-            label="Checkpointing options",
-            help="Passed on to torch's checkpointing; use_reentrant decides which of its two implementations runs.",
-            source="torch.utils.checkpoint",
-            shown_when=lambda recipe: bool(recipe.gradient_checkpointing),
-        )
+    gradient_checkpointing_kwargs: Annotated[
+        Options,
+        Control("mapping", placeholder="{use_reentrant: false}"),
+        InTools(trl="gradient_checkpointing_kwargs", ms_swift="gradient_checkpointing_kwargs"),
+    ] = setting(
+        FrozenMapping(),
+        label="Checkpointing options",
+        help="Passed on to torch's checkpointing; use_reentrant decides which of its two implementations runs.",
+        source="torch.utils.checkpoint",
+        shown_when=lambda recipe: bool(recipe.gradient_checkpointing),
     )
     activation_offloading: Annotated[
         bool | Literal["legacy", "disk", "hidden_states"],

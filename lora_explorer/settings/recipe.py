@@ -84,7 +84,7 @@ def _setting_of(name: str, field: FieldInfo, group: type[Settings]) -> Setting:
         minimum=lowest.ge if lowest else above.gt if above else None,
         maximum=highest.le if highest else None,
         below=below.lt if below else None,
-        peft_name=found[InTools].peft if InTools in found else "",
+        in_tools=found.get(InTools, InTools()),
         shown_when=declaration.shown_when,
     )
 

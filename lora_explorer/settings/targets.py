@@ -40,22 +40,24 @@ class TargetSettings(Settings):
         more=False,
         shown_when=has_adapter,
     )
-    lora_modules_to_save: Annotated[Names, Control("names", accepts_other=True), InTools(peft="modules_to_save")] = (
-        setting(
-            (),
-            label="Train in full",
-            help="Modules trained and saved as whole copies; for added tokens embed_tokens and lm_head on Llama.",
-            explanation="Costs every weight of the module, its gradient and its optimizer states. A new pad token alone"
-            " does not need it. Two tied matrices named together count twice unless tying is ensured.",
-            source=_PEFT,
-            more=False,
-            shown_when=has_adapter,
-        )
+    lora_modules_to_save: Annotated[
+        Names,
+        Control("names", accepts_other=True),
+        InTools(peft="modules_to_save", trl="lora_modules_to_save", ms_swift="modules_to_save"),
+    ] = setting(
+        (),
+        label="Train in full",
+        help="Modules trained and saved as whole copies; for added tokens embed_tokens and lm_head on Llama.",
+        explanation="Costs every weight of the module, its gradient and its optimizer states. A new pad token alone"
+        " does not need it. Two tied matrices named together count twice unless tying is ensured.",
+        source=_PEFT,
+        more=False,
+        shown_when=has_adapter,
     )
     lora_target_parameters: Annotated[
         str | Names | None,
         Control("names", placeholder="mlp.experts.gate_up_proj", accepts_other=True),
-        InTools(peft="target_parameters"),
+        InTools(peft="target_parameters", trl="lora_target_parameters", ms_swift="target_parameters"),
     ] = setting(
         None,
         label="Target parameters",

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from lora_explorer.settings.declaration import Control, Group, Settings, has_adapter, setting
+from lora_explorer.settings.declaration import Control, Group, InTools, Settings, has_adapter, setting
 from lora_explorer.settings.values import Number, WholeNumber
 
 _AXOLOTL = "Axolotl 0.21, configuration schema"
@@ -65,7 +65,19 @@ LR_SCHEDULERS = (
 class TrainingSettings(Settings):
     group: ClassVar[Group] = Group.TRAINING
 
-    sequence_len: Annotated[WholeNumber, Field(ge=1, le=4_194_304), Control("slider", 128, 32768, 128)] = setting(
+    sequence_len: Annotated[
+        WholeNumber,
+        Field(ge=1, le=4_194_304),
+        Control("slider", 128, 32768, 128),
+        InTools(
+            trl="max_length",
+            llama_factory="cutoff_len",
+            unsloth="max_length",
+            torchtune="tokenizer.max_seq_len",
+            ms_swift="max_length",
+            mlx_lm="max_seq_length",
+        ),
+    ] = setting(
         512,
         label="Sequence length",
         help="Tokens in one row. Activations, and the logits above all, grow in proportion to it.",
@@ -73,21 +85,40 @@ class TrainingSettings(Settings):
         source=_AXOLOTL,
         more=False,
     )
-    micro_batch_size: Annotated[WholeNumber, Field(ge=1, le=4096), Control("slider", 1, 64, 1)] = setting(
+    micro_batch_size: Annotated[
+        WholeNumber,
+        Field(ge=1, le=4096),
+        Control("slider", 1, 64, 1),
+        InTools(trainer="per_device_train_batch_size", torchtune="batch_size", mlx_lm="batch_size"),
+    ] = setting(
         1,
         label="Micro batch size",
         help="Rows that go through the model at once. Activations grow in proportion to it.",
         source=_AXOLOTL,
         more=False,
     )
-    gradient_accumulation_steps: Annotated[WholeNumber, Field(ge=1, le=65536), Control("slider", 1, 64, 1)] = setting(
+    gradient_accumulation_steps: Annotated[
+        WholeNumber,
+        Field(ge=1, le=65536),
+        Control("slider", 1, 64, 1),
+        InTools(
+            trainer="gradient_accumulation_steps",
+            torchtune="gradient_accumulation_steps",
+            mlx_lm="grad_accumulation_steps",
+        ),
+    ] = setting(
         1,
         label="Gradient accumulation",
         help="Micro batches added up before the weights move: a larger batch at no memory but the kept gradients.",
         source=_AXOLOTL,
         more=False,
     )
-    learning_rate: Annotated[Number | None, Field(gt=0, le=10), Control("number", step=0.00001)] = setting(
+    learning_rate: Annotated[
+        Number | None,
+        Field(gt=0, le=10),
+        Control("number", step=0.00001),
+        InTools(trainer="learning_rate", torchtune="optimizer.lr", mlx_lm="learning_rate"),
+    ] = setting(
         None,
         label="Learning rate",
         help="Peak size of a step; LoRA usually wants about ten times that of full fine-tuning. Axolotl requires it.",
@@ -101,7 +132,11 @@ class TrainingSettings(Settings):
         source=_AXOLOTL,
         more=False,
     )
-    sample_packing: Annotated[bool, Control("checkbox")] = setting(
+    sample_packing: Annotated[
+        bool,
+        Control("checkbox"),
+        InTools(trl="packing", unsloth="packing", torchtune="dataset.packed", ms_swift="packing"),
+    ] = setting(
         False,
         label="Sample packing",
         help="Fills each row with several samples up to the sequence length, so that no token is padding.",
@@ -113,7 +148,9 @@ class TrainingSettings(Settings):
         help="Gives every step the same shape, which keeps the allocator's memory in one piece.",
         source=_AXOLOTL,
     )
-    num_epochs: Annotated[Number, Field(gt=0, le=10_000), Control("number", step=1)] = setting(
+    num_epochs: Annotated[
+        Number, Field(gt=0, le=10_000), Control("number", step=1), InTools(trainer="num_train_epochs")
+    ] = setting(
         1.0, label="Epochs", help="Passes over the data set; the most steps below end the run earlier.", source=_TRAINER
     )
     max_steps: Annotated[WholeNumber | None, Field(ge=-1), Control("number", step=1)] = setting(
@@ -138,26 +175,45 @@ class TrainingSettings(Settings):
         help="Share of all steps in which the learning rate rises to its peak; excludes the warm-up steps.",
         source=_AXOLOTL,
     )
-    weight_decay: Annotated[Number, Field(ge=0, le=10), Control("number", step=0.01)] = setting(
+    weight_decay: Annotated[
+        Number,
+        Field(ge=0, le=10),
+        Control("number", step=0.01),
+        InTools(trainer="weight_decay", torchtune="optimizer.weight_decay"),
+    ] = setting(
         0.0, label="Weight decay", help="Pulls the trained weights towards zero in every step.", source=_TRAINER
     )
-    max_grad_norm: Annotated[Number | None, Field(ge=0), Control("number", step=0.1)] = setting(
+    max_grad_norm: Annotated[
+        Number | None, Field(ge=0), Control("number", step=0.1), InTools(trainer="max_grad_norm")
+    ] = setting(
         None, label="Gradient clipping", help="Scales gradients down when their norm is above this.", source=_TRAINER
     )
-    loraplus_lr_ratio: Annotated[Number | None, Field(gt=0, le=10_000), Control("number", step=1)] = setting(
+    loraplus_lr_ratio: Annotated[
+        Number | None,
+        Field(gt=0, le=10_000),
+        Control("number", step=1),
+        InTools(llama_factory="loraplus_lr_ratio", ms_swift="lorap_lr_ratio"),
+    ] = setting(
         None,
         label="LoRA+ ratio",
         help="Trains B this many times faster than A; 16 is the paper's advice. Count and memory unchanged.",
         source="Hayou et al. 2024, LoRA+, arXiv 2402.12354",
         shown_when=has_adapter,
     )
-    loraplus_lr_embedding: Annotated[Number, Field(gt=0, le=10), Control("number", step=0.000001)] = setting(
+    loraplus_lr_embedding: Annotated[
+        Number, Field(gt=0, le=10), Control("number", step=0.000001), InTools(llama_factory="loraplus_lr_embedding")
+    ] = setting(
         1e-6,
         label="LoRA+ embedding rate",
         help="Learning rate of adapted embeddings under LoRA+.",
         source="Hayou et al. 2024, LoRA+, arXiv 2402.12354",
         shown_when=lambda recipe: has_adapter(recipe) and recipe.loraplus_lr_ratio is not None,
     )
-    seed: Annotated[WholeNumber | None, Field(ge=0, lt=2**32), Control("number", step=1)] = setting(
+    seed: Annotated[
+        WholeNumber | None,
+        Field(ge=0, lt=2**32),
+        Control("number", step=1),
+        InTools(trainer="seed", torchtune="seed", mlx_lm="seed"),
+    ] = setting(
         None, label="Seed", help="Makes a run repeatable: data order, dropout, and the start of A.", source=_TRAINER
     )

@@ -20,7 +20,6 @@ NO_SETTING = {
     "peft_type": "follows from LoRA",
     "auto_mapping": "written by PEFT",
     "peft_version": "written by PEFT",
-    "base_model_name_or_path": "written by PEFT",
     "revision": "of the checkpoint, which is not read",
     "inference_mode": "training is shown",
     "runtime_config": "not saved, about loading",
@@ -91,6 +90,6 @@ def test_every_field_of_lora_config_is_a_setting_or_has_a_reason():
 
     fields = {field.name for field in dataclasses.fields(peft.LoraConfig)}
     arguments = set(inspect.signature(peft.get_peft_model).parameters)
-    declared = {setting.peft_name for setting in SETTINGS.values()} - {""}
+    declared = {setting.in_tools.peft for setting in SETTINGS.values()} - {""}
     assert declared <= fields | arguments
     assert fields - declared == set(NO_SETTING)
