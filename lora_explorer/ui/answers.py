@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import gradio as gr
 
 from lora_explorer.base_models import Access, BaseModel
-from lora_explorer.errors import ExplorerError, InvalidSettings, MemoryUnknown
+from lora_explorer.errors import ExplorerError, InvalidSettings, MemoryUnknown, UnknownBaseModel
 from lora_explorer.findings import Finding
 from lora_explorer.memory import Card
 from lora_explorer.report import (
@@ -39,6 +39,7 @@ from lora_explorer.ui.tracer import InProcess, Memory
 
 if TYPE_CHECKING:
     from lora_explorer.adapters.result import AdapterPlan
+    from lora_explorer.base_models.skeleton import Skeleton
     from lora_explorer.memory import MemoryEstimate
     from lora_explorer.memory.lower_bound import LowerBound
     from lora_explorer.memory.savings import Saving
@@ -209,13 +210,29 @@ class Answers:
         found = find_candidates(recipe, load_skeleton(base_model))
         return [gr.update(choices=list(pick_list(name, found))) for name in self.PICK_LISTS]
 
+    def recipe_and_skeleton(self, draft: Draft) -> tuple[Recipe, Skeleton | None]:
+        """None for a base model that cannot be had. Raises InvalidSettings, UnreadableYaml."""
+        from lora_explorer.base_models.skeleton import load_skeleton
+
+        recipe, _ = _usable(draft)
+        try:
+            return recipe, load_skeleton(draft.base_model(recipe, self.access))
+        except UnknownBaseModel:
+            return recipe, None
+
     def read(self, draft: Draft) -> Question:
         """Raises ExplorerError where the draft cannot be counted."""
-        recipe = draft.recipe
-        findings = find_problems(recipe)
-        if errors_among(findings):
-            raise InvalidSettings(findings)
+        recipe, findings = _usable(draft)
         return Question(recipe, draft.base_model(recipe, self.access), findings)
+
+
+def _usable(draft: Draft) -> tuple[Recipe, tuple[Finding, ...]]:
+    """Raises InvalidSettings, UnreadableYaml."""
+    recipe = draft.recipe
+    findings = find_problems(recipe)
+    if errors_among(findings):
+        raise InvalidSettings(findings)
+    return recipe, findings
 
 
 def _visitor(request: gr.Request | None) -> str:

@@ -27,16 +27,20 @@ class OpenedFile:
         given = value if isinstance(value, Mapping) else {}
         text = given.get("text")
         usable = isinstance(text, str) and len(text) <= LARGEST_TEXT_BYTES
-        return cls(_usable_name(given.get("name")), text if usable else None)
+        return cls(_usable_name(uploaded_name(given)), text if usable else None)
 
     def for_page(self) -> dict[str, Any]:
         """With what is shown of it: the commands that take the file."""
         return asdict(self) | {"said": command_lines(self.name)}
 
 
-def _usable_name(name: Any) -> str:
-    """The last part of a path, if it is the name of a YAML file that a terminal can take."""
-    if not isinstance(name, str) or not name.isprintable():
-        return DEFAULT_NAME
-    last = name.replace("\\", "/").rpartition("/")[2]
-    return last if last.lower().endswith(_SUFFIXES) and len(last) <= _LONGEST_NAME else DEFAULT_NAME
+def uploaded_name(value: Any) -> str:
+    """The last part of the name that the page sent with an upload; empty where it sent none."""
+    name = value.get("name") if isinstance(value, Mapping) else None
+    return name.replace("\\", "/").rpartition("/")[2] if isinstance(name, str) else ""
+
+
+def _usable_name(last: str) -> str:
+    """The name, if it is that of a YAML file that a terminal can take."""
+    usable = last.isprintable() and last.lower().endswith(_SUFFIXES) and len(last) <= _LONGEST_NAME
+    return last if usable else DEFAULT_NAME

@@ -9,11 +9,12 @@ import gradio as gr
 
 from lora_explorer.base_models import base_model_from_config
 from lora_explorer.errors import ExplorerError, UnreadableYaml
+from lora_explorer.exports.axolotl import Imported
 from lora_explorer.exports.yaml_documents.reading import LARGEST_TEXT_BYTES
 from lora_explorer.report import notes
 from lora_explorer.settings import SETTINGS
 from lora_explorer.ui.draft import Draft
-from lora_explorer.ui.opened_file import OpenedFile
+from lora_explorer.ui.opened_file import OpenedFile, uploaded_name
 
 Outputs = Any
 # Else a browser stays silent when the same file is chosen again.
@@ -27,13 +28,36 @@ def open_text(text: str, sent: Any) -> Outputs:
 
 
 def open_upload(content: bytes, sent: Any, sent_file: Any) -> Outputs:
-    """Outputs: what is wrong, the file, the editor, then those of `open_text`. sent_file: its name is the upload's."""
+    """Outputs: what is said of the file, the file, the editor, then those of `open_text`.
+
+    sent_file: its name is the upload's. Another program's file is opened as the Axolotl YAML that means the same.
+    """
     try:
         text = _text_of(content)
-    except UnreadableYaml as error:
-        return notes.complaint(str(error)), gr.skip(), *untouched()
-    file = replace(OpenedFile.from_page(sent_file), text=text)
-    return "", file.for_page(), text, *open_text(text, sent)
+        foreign = _foreign(text, uploaded_name(sent_file))
+    except ExplorerError as error:
+        return notes.findings_list(error.findings), gr.skip(), *untouched()
+    if foreign:
+        return notes.findings_list(foreign.findings), *opened(OpenedFile(text=foreign.text), sent)
+    return "", *opened(replace(OpenedFile.from_page(sent_file), text=text), sent)
+
+
+def opened(file: OpenedFile, sent: Any) -> Outputs:
+    """Outputs: the file, the editor, then those of `open_text`."""
+    return file.for_page(), file.text, *open_text(file.text or "", sent)
+
+
+def _foreign(text: str, name: str) -> Imported | None:
+    """The settings in another program's file; None for what is Axolotl's. Raises UnreadableYaml, InvalidSettings."""
+    from lora_explorer.exports.recognition import import_foreign
+
+    try:
+        return import_foreign(text, name)
+    except UnreadableYaml:
+        if name.endswith(".json"):
+            raise
+        # What is wrong with a YAML is told at its line.
+        return None
 
 
 def shown_after(before: Draft, after: Draft) -> Outputs:

@@ -123,7 +123,7 @@ class RunAnswers:
             text = self._visible(shown.run, wish.owner).request().text
         except (ExplorerError, KeyError, TypeError):
             return notes.complaint("The settings of this run cannot be read."), gr.skip(), *opening.untouched()
-        return Html(""), OpenedFile(text=text).for_page(), text, *opening.open_text(text, sent_draft)
+        return Html(""), *opening.opened(OpenedFile(text=text), sent_draft)
 
     def adapter(self, sent_wish: Any, sent_shown: Any) -> Outputs:
         """Outputs: what is wrong, and the adapter as one file."""

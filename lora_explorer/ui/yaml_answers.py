@@ -14,6 +14,7 @@ from lora_explorer.exports.axolotl.fixing import with_fix
 from lora_explorer.findings import Finding, Fix
 from lora_explorer.report.mending import fix_pressed
 from lora_explorer.report.yaml_tab.difference import difference
+from lora_explorer.report.yaml_tab.other_program import other_file, refused_pane, unsaid_pane
 from lora_explorer.report.yaml_tab.reading import Reading, reading_pane
 from lora_explorer.settings import SETTINGS, find_problems
 from lora_explorer.ui import opening
@@ -55,6 +56,28 @@ class YamlAnswers:
             return difference(opened.text, written, opened.name)
         than = "the start; no file has been opened" if view == SINCE_FILE else "the recipe that the page starts with"
         return difference(self.start, written, than)
+
+    def programs(self) -> Outputs:
+        """Output: the programs that the recipe can be written for; the first one's is the file itself."""
+        from lora_explorer.exports.tools import TOOLS
+
+        return {"programs": [[tool.name, tool.title] for tool in TOOLS.values()], "chosen": next(iter(TOOLS))}
+
+    def convert(self, sent: Any, sent_programs: Any) -> Outputs:
+        """Outputs: the chosen program's file, and what it cannot be told."""
+        from lora_explorer.exports.tools import TOOLS, export_recipe
+
+        chosen = sent_programs.get("chosen") if isinstance(sent_programs, Mapping) else None
+        tool = TOOLS.get(chosen) if isinstance(chosen, str) else None
+        if tool is None:
+            return gr.skip(), gr.skip()
+        draft = Draft.from_page(sent)
+        try:
+            recipe, skeleton = self.answers.recipe_and_skeleton(draft)
+            written = export_recipe(recipe, tool.name, skeleton, original=draft.text)
+        except ExplorerError as error:
+            return gr.skip(), refused_pane(tool.title, error.findings)
+        return other_file(written.text, tool.file_name), unsaid_pane(tool.title, written.unsaid)
 
     def mend(self, sent: Any) -> Outputs:
         """Outputs: the editor, the draft, then every widget, after a fix was pressed, as if it had been typed."""

@@ -21,12 +21,14 @@ def wire_yaml(yaml: YamlTab, answers: YamlAnswers, desk: gr.HTML, controls: Cont
     """A text that was opened changes the desk, and the desk asks. live: how it asks."""
     changed = [yaml.editor, desk, *controls.values()]
     yaml.editor.input(opening.open_text, [yaml.editor, desk], changed[1:], **live)
-    opened = [yaml.complaint, yaml.file, *changed]
+    opened = [yaml.said, yaml.file, *changed]
     uploaded = yaml.upload.upload(opening.open_upload, [yaml.upload, desk, yaml.file], opened, js=_NAMED_JS, **live)
     uploaded.then(None, js=opening.FORGET_FILES_JS)
     desk.write(answers.write, desk, yaml.editor, **live)
     desk.read(answers.read, desk, yaml.reading, **live)
     desk.compare(answers.compare, [desk, yaml.view, yaml.file], yaml.reading, **live)
+    yaml.programs.offer(answers.programs, None, yaml.programs, **live)
+    desk.convert(answers.convert, [desk, yaml.programs], [yaml.other, yaml.reading], **live)
     desk.mend(answers.mend, desk, changed, **live)
     yaml.copy.click(
         None, yaml.editor, None, js=f"async (text) => {{ {script_of('clipboard.js')} {script_of('copy.js')} }}"

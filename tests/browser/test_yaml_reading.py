@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,6 +115,35 @@ def test_commands_and_the_download_have_the_name_of_the_file(opened: Page) -> No
     assert waiting.value.suggested_filename == FILE
 
 
+def test_another_program_s_file_stands_in_place_of_the_text_and_follows(page: Page) -> None:
+    open_tab(page, "YAML")
+    program, shown = page.get_by_label("Program"), page.locator(".other-text")
+    expect(program.locator("option")).not_to_have_count(1, timeout=WAIT_MS)
+    program.select_option("trl")
+    expect(shown).to_contain_text("lora_r: 32", timeout=WAIT_MS)
+    expect(page.locator("#yaml-reading")).to_contain_text("TRL")
+    expect(page.locator("#yaml")).to_be_hidden()
+    page.locator("#lora_r input[type=range]").fill("64")
+    expect(shown).to_contain_text("lora_r: 64", timeout=WAIT_MS)
+    with page.expect_download() as waiting:
+        page.locator("#download-yaml").click()
+    assert waiting.value.suggested_filename == "trl.yml"
+    program.select_option("axolotl")
+    expect(page.locator("#yaml")).to_be_visible()
+    assert "lora_r: 64" in yaml_text(page)
+
+
+def test_an_adapter_config_opens_as_the_yaml_that_means_the_same(page: Page, tmp_path: Path) -> None:
+    config = {"peft_type": "LORA", "r": 8, "lora_alpha": 16, "target_modules": ["q_proj"]}
+    config["base_model_name_or_path"] = "NousResearch/Meta-Llama-3-8B"
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+    open_tab(page, "YAML")
+    page.set_input_files("input[type=file][accept*=yml]", tmp_path / "adapter_config.json")
+    expect(page.locator("#yaml-problem")).to_contain_text("a file of PEFT", timeout=WAIT_MS)
+    expect_trainable_params(page, 32 * 8 * (4096 + 4096))
+    expect(page.locator("#yaml-file")).to_contain_text("axolotl train lora-explorer.yml")
+
+
 def test_the_editor_is_no_trap_for_the_keyboard(opened: Page) -> None:
     opened.locator("#yaml .cm-content").click()
     opened.keyboard.press("Escape")
@@ -132,7 +162,7 @@ def test_files_that_cannot_be_used_are_told_and_the_page_lives_on(page: Page, tm
     for number, content in enumerate(UNUSABLE):
         (tmp_path / f"{number}.yml").write_bytes(content)
         page.set_input_files("input[type=file][accept*=yml]", tmp_path / f"{number}.yml")
-        expect(page.locator("#yaml-problem p, #yaml-reading .problems .error").first).to_be_visible(timeout=WAIT_MS)
+        expect(page.locator("#yaml-problem li, #yaml-reading .problems .error").first).to_be_visible(timeout=WAIT_MS)
         assert page.input_value("#lora_r input[type=number]") == "32"
         type_yaml(page, TEXT.replace("lora_r: 16", "lora_r: 32"))
         expect(page.locator("#yaml-reading .problems .error")).to_have_count(0, timeout=WAIT_MS)

@@ -9,6 +9,7 @@ import gradio as gr
 import pytest
 
 from lora_explorer.base_models import Access
+from lora_explorer.exports.tools import TOOLS, Tool, export_recipe
 from lora_explorer.findings import Finding
 from lora_explorer.report.mending import pressed_for
 from lora_explorer.settings import SETTINGS
@@ -16,12 +17,15 @@ from lora_explorer.ui import opening
 from lora_explorer.ui.answers import Answers
 from lora_explorer.ui.draft import Draft
 from lora_explorer.ui.new_tokens import NewTokenAnswers
+from lora_explorer.ui.opened_file import DEFAULT_NAME
 from lora_explorer.ui.page import start_draft
 from lora_explorer.ui.yaml_answers import SINCE_FILE, SINCE_START, YamlAnswers
 
 ANSWERS = Answers(Access(hub=False, folders=False))
 YAML = YamlAnswers(ANSWERS, NewTokenAnswers(ANSWERS), start_draft().text)
 SKIPPED = gr.skip()
+# Some programs know only models of their own.
+LLAMA = {"base_model": "NousResearch/Meta-Llama-3-8B", "lora_r": 24}
 TEXT = """\
 base_model: HuggingFaceTB/SmolLM2-135M # small
 adapter: lora
@@ -134,6 +138,58 @@ def test_a_text_that_cannot_be_read_can_still_be_compared() -> None:
 @pytest.mark.parametrize("unread", ["- a", "a: [", "\t", "a: 1\na: 2", "x: !!python/name:os", "\x00", ""])
 def test_a_text_that_is_no_yaml_is_said_to_be_none(unread: str) -> None:
     assert '<li class="error"' in YAML.read(sent() | {"unread": unread})
+
+
+def test_the_programs_are_offered_axolotl_first() -> None:
+    offered = YAML.programs()
+    assert offered["programs"][0] == ["axolotl", "Axolotl"]
+    assert offered["chosen"] == "axolotl"
+    assert len(offered["programs"]) > 5
+
+
+@pytest.mark.parametrize("tool", TOOLS.values(), ids=lambda tool: tool.name)
+def test_every_program_gets_its_file_and_what_it_cannot_be_told(tool: Tool) -> None:
+    file, pane = YAML.convert(sent(**LLAMA), {"chosen": tool.name})
+    assert tool.file_name in file
+    assert "24" in file
+    assert 'class="reading-summary"' in pane
+
+
+def test_a_program_says_why_there_is_no_file_and_keeps_the_one_before() -> None:
+    file, pane = YAML.convert(sent(adapter=""), {"chosen": "peft"})
+    assert file == SKIPPED
+    assert "No file for PEFT" in pane
+    file, pane = YAML.convert(sent(lora_r=0), {"chosen": "trl"})
+    assert file == SKIPPED
+    assert "lora_r" in pane
+
+
+def test_a_base_model_that_cannot_be_had_is_no_reason_not_to_write() -> None:
+    file, _ = YAML.convert(sent(base_model="nobody/unknown"), {"chosen": "trl"})
+    assert "nobody/unknown" in file
+
+
+@pytest.mark.parametrize("chosen", [None, 7, "nothing", ["trl"], {}])
+def test_a_program_that_is_none_changes_nothing(chosen: Any) -> None:
+    assert YAML.convert(sent(), {"chosen": chosen}) == (SKIPPED, SKIPPED)
+    assert YAML.convert(sent(), chosen) == (SKIPPED, SKIPPED)
+
+
+@pytest.mark.parametrize("tool", [tool for tool in TOOLS.values() if tool.read], ids=lambda tool: tool.name)
+def test_another_program_s_file_opens_as_the_yaml_that_means_the_same(tool: Tool) -> None:
+    recipe, skeleton = ANSWERS.recipe_and_skeleton(Draft.from_page(sent(**LLAMA)))
+    content = export_recipe(recipe, tool.name, skeleton).text.encode()
+    said, file, editor, draft, *_ = opening.open_upload(content, sent(), {"name": tool.file_name})
+    assert f"This is a file of {tool.title}" in said
+    assert (file["name"], file["text"]) == (DEFAULT_NAME, editor)
+    assert Draft.from_page(draft).recipe.lora_r == 24
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"peft_type": "IA3"}', b'{"peft_type": "LORA"}', b"3", b""])
+def test_a_json_that_is_no_configuration_gets_a_sentence_and_changes_nothing(content: bytes) -> None:
+    said, *rest = opening.open_upload(content, sent(), {"name": "adapter_config.json"})
+    assert '<li class="error"' in said
+    assert set(map(repr, rest)) == {repr(SKIPPED)}
 
 
 def test_an_upload_keeps_its_name_and_its_text() -> None:

@@ -54,8 +54,19 @@ def summary(findings: Iterable[Finding]) -> str:
 
 def problems_list(findings: Iterable[Finding], line_of: LineOf) -> Html:
     """Every finding, in the order given."""
-    items = [_item(finding, line_of_finding(finding, line_of)) for finding in findings]
+    found = [(finding, line_of_finding(finding, line_of)) for finding in findings]
+    return listed(_item(finding, line, _place(finding, line)) for finding, line in found)
+
+
+def listed(items: Iterable[Html]) -> Html:
+    """Items as a list; nothing where there are none."""
+    items = tuple(items)
     return tag("ul", *items, class_="problems") if items else Html("")
+
+
+def item_without_place(finding: Finding) -> Html:
+    """A finding that is about no line of the text beside it."""
+    return _item(finding, None, None)
 
 
 def marked_lines(findings: Iterable[Finding], line_of: LineOf) -> dict[int, tuple[Severity, str]]:
@@ -68,16 +79,16 @@ def marked_lines(findings: Iterable[Finding], line_of: LineOf) -> dict[int, tupl
     return marks
 
 
-def _item(finding: Finding, line: int | None) -> Html:
+def _item(finding: Finding, line: int | None, place: Html | None) -> Html:
     sign = tag("i", _SIGNS[finding.severity], aria_hidden="true")
     severity = tag("span", f"{finding.severity}: ", class_="sr-only")
     key = tag("code", finding.setting) if finding.setting else None
     outcome = tag("span", _OUTCOMES[finding.outcome], class_="outcome-word") if finding.outcome else None
-    head = tag("div", sign, severity, key, _line_link(finding, line), outcome, class_="problem-head")
+    head = tag("div", sign, severity, key, place, outcome, class_="problem-head")
     return tag("li", head, _sentences(finding), fix_button(finding), class_=finding.severity, data_line=line)
 
 
-def _line_link(finding: Finding, line: int | None) -> Html | None:
+def _place(finding: Finding, line: int | None) -> Html | None:
     if line is None:
         return tag("span", "not in the file", class_="no-line") if finding.setting else None
     return tag(

@@ -21,7 +21,9 @@ const weigh = later(weighNow, 120, 600), sort = later(() => trigger("sort"), 400
 // What the text means, or how it differs, is asked for only while it is in sight.
 const read = later(() => {
   if (!document.getElementById("yaml-reading")?.offsetParent) return;
-  trigger((document.querySelector("#yaml-view input:checked")?.value ?? "meaning") === "meaning" ? "read" : "compare");
+  const isOther = document.querySelector("#panel-yaml[data-other]");
+  const view = document.querySelector("#yaml-view input:checked")?.value ?? "meaning";
+  trigger(isOther ? "convert" : view === "meaning" ? "read" : "compare");
 }, 120, 300);
 // What takes seconds waits until nothing has changed for a while.
 let resting;
