@@ -8,6 +8,7 @@ import typer
 
 from lora_explorer import __version__
 from lora_explorer.cli import exploration
+from lora_explorer.cli.check import check
 from lora_explorer.cli.kept_runs import runs
 from lora_explorer.cli.preview import preview
 from lora_explorer.cli.schema import schema
@@ -23,7 +24,7 @@ app = typer.Typer(
 _COMMANDS = (
     exploration.count,
     exploration.estimate,
-    exploration.check,
+    check,
     exploration.export,
     exploration.compare,
     preview,

@@ -30,7 +30,7 @@ ModelConfig = Annotated[
 
 def read_configuration(config: Path) -> Imported:
     """A configuration as it is, with findings. Raises UnreadableYaml."""
-    return import_axolotl(_text_of(config))
+    return import_axolotl(text_of(config))
 
 
 def usable_configuration(config: Path) -> Imported:
@@ -59,10 +59,10 @@ def base_model_of(recipe: Recipe, model_config: Path | None) -> BaseModel:
 
     if model_config is None:
         return find_base_model(recipe.base_model)
-    return base_model_from_config(_text_of(model_config), recipe.base_model or str(model_config))
+    return base_model_from_config(text_of(model_config), recipe.base_model or str(model_config))
 
 
-def _text_of(file: Path) -> str:
+def text_of(file: Path) -> str:
     """The text of a file, or of stdin, cut where it is too large for either reader.
 
     What is no UTF-8 becomes a character that the readers refuse, with its line.
