@@ -457,3 +457,19 @@ BROKEN_FILES: list[tuple[dict[str, Any], str, str]] = [
         "rejects",
     ),
 ]
+
+# Neighbours of broken ones that Axolotl takes.
+HELD_FILES: list[dict[str, Any]] = [
+    {"rl": "dpo", "dpo_loss_type": ["sigmoid"], "dpo_loss_weights": [1.0]},
+    {"fp8": True, "fp8_config": {"recipe": "rowwise"}, "torch_compile": True},
+    {**_CHECKPOINTED, "selective_checkpointing": {"save": ["attention"], "save_modules": ["lm_head"]}},
+    {
+        **_CHECKPOINTED,
+        "selective_checkpointing": {"save": ["aten::mm"]},
+        **dict.fromkeys(("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel"), False),
+    },
+    {"tokenizer_config": "some/tokenizer"},
+    {"torch_compile": True, "torch_compile_options": {"epilogue_fusion": True}},
+    {"unsloth_rms_norm": False, "unsloth_rope": False, "unsloth_cross_entropy_loss": False},
+    {"unsloth_lora_qkv": False, "unsloth_lora_o": False},
+]

@@ -1,7 +1,8 @@
 """Asks an installed Axolotl about configurations: one JSON object a line in, one a line out.
 
     python real_axolotl.py verdicts < {"text": YAML}                     accepted, errors, warnings, values
-    python real_axolotl.py counts   < {"text": YAML, "config": {...}}    trainable_params, or error
+    python real_axolotl.py counts   < {"text": YAML, "config": {...}}    accepted, trainable_params or error; without a
+                                                                        model's config what verdicts answers
     python real_axolotl.py schema                                       the JSON Schema of its keys and its plugins'
 
 A script of an environment of its own (axolotl_environment.py), which has no test in it and none of our package.
@@ -46,6 +47,8 @@ _FACTS = {
 }
 # Packages whose absence Axolotl asks about, and that its own requirements do not bring.
 _ABSENT = ("deep_ep",)
+# Reports to Axolotl's authors; nothing is to be reported, and no count depends on it.
+_NEVER_NEEDED = "posthog"
 
 
 class _AnyName(type):
@@ -85,11 +88,15 @@ class _StandIn(types.ModuleType):
 
 
 class _StandIns(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Asked last: any package that is not installed."""
+    """Asked last: any package that is not installed, or only one."""
+
+    def __init__(self, only: str = "") -> None:
+        self.only = only
 
     def find_spec(self, name, path=None, target=None):
-        absent = name.split(".")[0] in ("axolotl", *_ABSENT)
-        return None if absent else importlib.machinery.ModuleSpec(name, self, is_package=True)
+        package = name.split(".")[0]
+        wanted = package == self.only if self.only else package not in ("axolotl", *_ABSENT)
+        return importlib.machinery.ModuleSpec(name, self, is_package=True) if wanted else None
 
     def create_module(self, spec):
         return _StandIn(spec.name)
@@ -114,8 +121,7 @@ def is_whole() -> bool:
 
 def prepare() -> None:
     warnings.filterwarnings("ignore")
-    if not is_whole():
-        sys.meta_path.append(_StandIns())
+    sys.meta_path.append(_StandIns(_NEVER_NEEDED if is_whole() else ""))
     logging.getLogger("axolotl").propagate = False
 
 
@@ -207,12 +213,14 @@ def _plugin_arguments():
 
 def count(question: dict) -> dict:
     """What Axolotl's own adapter loader makes trainable, on a model without bytes."""
+    if "config" not in question:
+        return verdict(question)
     import axolotl.loaders.adapter
     from axolotl.utils.dict import DictDefault
 
     checked = verdict(question)
     if not checked["accepted"]:
-        return {"error": checked["errors"][0]}
+        return {"accepted": False, "error": checked["errors"][0]}
     settings = DictDefault(checked["values"])
     if settings.lora_target_parameters or settings.quantize_moe_experts:
         from axolotl.monkeypatch.moe_quant import patch_peft_target_parameters_matching
@@ -222,9 +230,9 @@ def count(question: dict) -> dict:
         with redirect_stdout(io.StringIO()):
             model, _ = axolotl.loaders.adapter.load_lora(_model(question["config"]), settings)
     except Exception as error:  # noqa: BLE001 - PEFT and Axolotl refuse with errors of many kinds
-        return {"error": f"{type(error).__name__}: {error}"}
+        return {"accepted": True, "error": f"{type(error).__name__}: {error}"}
     trained = (parameter for parameter in model.parameters() if parameter.requires_grad)
-    return {"trainable_params": sum(parameter.numel() for parameter in trained)}
+    return {"accepted": True, "trainable_params": sum(parameter.numel() for parameter in trained)}
 
 
 def _model(config: dict):
