@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from broken_rules import BROKEN_SETTINGS, FINE, LIGER
+from broken_settings import BROKEN_SETTINGS, FINE, LIGER
 
 from lora_explorer.settings import errors_among, find_problems, recipe_from
 from lora_explorer.settings.rules import RULES

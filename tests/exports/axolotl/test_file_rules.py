@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
-from broken_rules import BROKEN_FILES, BROKEN_SETTINGS, FINE_FILE
+from broken_files import BROKEN_FILES, FINE_FILE
+from broken_settings import BROKEN_SETTINGS
 
 from lora_explorer.exports.axolotl.checking import accepted_by_axolotl, findings_in
 from lora_explorer.exports.axolotl.fixing import with_all_fixes, with_fix

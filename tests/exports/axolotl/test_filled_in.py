@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from broken_rules import FINE_FILE
+from broken_files import FINE_FILE
 
 from lora_explorer.exports.axolotl.filled_in import filled_in
 

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 import yaml
 from axolotl_environment import RegistryUnreachable, ask, examples, python_for
-from broken_rules import BROKEN_FILES, BROKEN_SETTINGS, CUT, FINE_FILE, HELD_FILES
+from broken_files import BROKEN_FILES, FINE_FILE, HELD_FILES
+from broken_settings import BROKEN_SETTINGS, CUT
 from counted_pairs import ENDED, PAIRS, Pair
 from generated_files import BASE, LORA, generated
 from test_file_rules import as_file
