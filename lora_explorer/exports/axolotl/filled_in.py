@@ -71,7 +71,7 @@ def _matters(key: str, values: Values) -> bool:
 
 # Keys that are no settings, and whose defaults people run into.
 _OTHER_DEFAULTS = ("output_dir", "val_set_size")
-# Where a default has no effect always.
+# Defaults that have an effect only where this holds.
 _MATTERS: Mapping[str, Callable[[Values], object]] = {
     "nf4_backend": lambda values: values.get("load_in_4bit"),
     "lora_dropout": lambda values: values.get("adapter"),

@@ -40,7 +40,8 @@ def _attention(read: Mapping[str, Any]) -> Any:
 def _context_parallel_size(read: Mapping[str, Any]) -> Any:
     block = read.get("context_parallel")
     inside = block.get("size") if isinstance(block, dict) else None
-    return read.get("context_parallel_size") or inside or read.get("sequence_parallel_degree")
+    size = inside if isinstance(inside, int) else None
+    return read.get("context_parallel_size") or size or read.get("sequence_parallel_degree")
 
 
 def _remove_unused_columns(read: Mapping[str, Any]) -> Any:

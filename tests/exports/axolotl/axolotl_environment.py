@@ -149,7 +149,7 @@ def _output(*command: str) -> str:
         return done.stdout.strip()
     reason = done.stderr.strip()
     if _UNREACHABLE.search(reason):
-        raise RegistryUnreachable(f"The package registry cannot be reached: {reason.splitlines()[-1]}")
+        raise RegistryUnreachable(f"The package registry cannot be reached: {reason.splitlines()[-1]}.")
     raise RuntimeError(f"{' '.join(command)}: {reason[-2000:]}")
 
 
