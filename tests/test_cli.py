@@ -207,6 +207,69 @@ def test_check_of_a_fine_file_says_so():
     assert "Nothing to report" in result.stdout
 
 
+def test_check_says_what_axolotl_does_and_how_to_mend_it(config: Path):
+    config.write_text(FINE.replace("adapter: lora", "adapter: qlora"), encoding="utf-8")
+    result = run("check", config, "--json")
+    assert result.exit_code == 1
+    found = {each["setting"]: each for each in json.loads(result.stdout)["findings"]}
+    assert (found["load_in_4bit"]["outcome"], found["load_in_4bit"]["fix"]) == ("rejects", [["load_in_4bit", True]])
+    assert found["my_key"]["outcome"] == "drops"
+
+
+def test_check_says_what_axolotl_fills_in(config: Path):
+    filled = {each["key"]: each["value"] for each in answer("check", config)["filled_in"]}
+    assert (filled["lora_mlp_kernel"], filled["micro_batch_size"]) == (True, 1)
+    assert "lora_r" not in filled
+    shown = run("check", config).stdout
+    assert (shown.count("Fused"), shown.count("lora_o_kernel")) == (1, 1)
+
+
+def test_check_fills_nothing_into_a_file_at_fault(config: Path):
+    config.write_text(FINE.replace("adapter: lora", "adapter: qlora"), encoding="utf-8")
+    assert json.loads(run("check", config, "--json").stdout)["filled_in"] == []
+
+
+def test_check_mends_the_file_and_keeps_its_comments(config: Path):
+    config.write_text(FINE.replace("adapter: lora", "adapter: qlora"), encoding="utf-8")
+    result = run("check", config, "--fix")
+    assert result.exit_code == 0, result.stderr
+    assert "Fixed: error (load_in_4bit)" in result.stdout
+    assert config.read_text(encoding="utf-8").splitlines()[:3] == [
+        "base_model: openai-community/gpt2 # small",
+        "load_in_4bit: true",
+        "adapter: qlora",
+    ]
+
+
+def test_check_mends_into_another_file_or_to_stdout(config: Path, tmp_path: Path):
+    broken = FINE.replace("lora_r: 8\n", "")
+    config.write_text(broken, encoding="utf-8")
+    written = tmp_path / "mended.yml"
+    record = answer("check", config, "--fix", "--output", written)
+    assert [each["setting"] for each in record["fixed"]] == ["lora_r"]
+    assert config.read_text(encoding="utf-8") == broken
+    assert run("check", config, "--fix", "--output", "-").stdout == written.read_text(encoding="utf-8")
+    assert run("check", "-", "--fix", stdin=broken).stdout == written.read_text(encoding="utf-8")
+    assert "lora_r: 32" in written.read_text(encoding="utf-8")
+
+
+def test_check_tells_what_no_fix_is_known_for(config: Path):
+    config.write_text(FINE + "relora: true\n", encoding="utf-8")
+    result = run("check", config, "--fix")
+    assert result.exit_code == 1
+    assert "relora needs jagged_restart_steps" in result.stderr
+
+
+def test_check_writes_elsewhere_only_with_fixes(config: Path):
+    assert run("check", config, "--output", "x.yml").exit_code == 2
+
+
+def test_check_of_what_is_no_yaml_says_so_with_fixes_too(config: Path):
+    config.write_text("a: [", encoding="utf-8")
+    assert run("check", config, "--fix").exit_code == 1
+    assert config.read_text(encoding="utf-8") == "a: ["
+
+
 def test_check_looks_into_the_base_model(config: Path):
     config.write_text(FINE.replace("c_attn", "q_proj"), encoding="utf-8")
     result = run("check", config, "--json")

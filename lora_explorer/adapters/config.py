@@ -96,7 +96,7 @@ def _expert_layer_without_dropout(
 
 def base_dtype(recipe: Recipe) -> torch.dtype:
     """The dtype of the unquantized base weights: Axolotl loads them in the dtype it trains in; auto is bfloat16."""
-    if recipe.fp16:
+    if recipe.fp16 and recipe.bf16 is not True:
         return torch.float16
     return torch.bfloat16 if recipe.bf16 else torch.float32
 

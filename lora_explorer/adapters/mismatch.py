@@ -10,7 +10,7 @@ from torch import nn
 from lora_explorer.adapters.coverage import fused_expert_paths
 from lora_explorer.adapters.result import ModuleCount, TargetCoverage
 from lora_explorer.base_models.skeleton import Skeleton
-from lora_explorer.findings import Finding
+from lora_explorer.findings import Finding, Fix, Outcome
 from lora_explorer.settings import Recipe
 
 # The names PEFT 0.21 accepts; loftq is chosen by its own setting too.
@@ -44,10 +44,12 @@ def _layers_out_of_range(recipe: Recipe, skeleton: Skeleton) -> Iterator[Finding
     last = skeleton.num_layers - 1
     outside = sorted({index for index in recipe.peft_layers_to_transform if index > last})
     if outside:
-        yield _error(
-            "peft_layers_to_transform",
-            f"peft_layers_to_transform: there is no layer {_listed(outside)}; this model has layers 0 to {last}.",
-        )
+        inside = tuple(index for index in recipe.peft_layers_to_transform if index <= last)
+        message = f"peft_layers_to_transform: there is no layer {_listed(outside)}; this model has layers 0 to {last}."
+        # PEFT adapts the layers that there are, and ends where there is none of them.
+        outcome: Outcome = "changes" if inside else "fails at load"
+        fix: Fix = (("peft_layers_to_transform", inside),) if inside else ()
+        yield Finding("peft_layers_to_transform", "error", message, outcome=outcome, fix=fix)
     if any(not 0 <= start < end <= skeleton.num_layers for start, end in recipe.peft_layer_replication):
         yield _error(
             "peft_layer_replication",
@@ -99,13 +101,15 @@ def _rows_of_saved_embedding(recipe: Recipe, skeleton: Skeleton) -> Iterator[Fin
 def _unknown_init(recipe: Recipe) -> Iterator[Finding]:
     init = recipe.peft_init_lora_weights
     if isinstance(init, str) and not _INITS.fullmatch(init.lower()):
-        yield _error("peft_init_lora_weights", f"peft_init_lora_weights: PEFT knows no start called {init!r}.")
+        message = f"peft_init_lora_weights: PEFT knows no start called {init!r}."
+        fix: Fix = (("peft_init_lora_weights", True),)
+        yield Finding("peft_init_lora_weights", "error", message, outcome="fails at load", fix=fix)
 
 
 def _unmatched(coverage: Sequence[TargetCoverage], modules: Sequence[ModuleCount]) -> Iterator[Finding]:
     for row in coverage:
         if row.matched == 0:
-            yield Finding(row.key, "warning", f"{row.key}: {_why_unmatched(row, modules)}")
+            yield Finding(row.key, "warning", f"{row.key}: {_why_unmatched(row, modules)}", outcome="drops")
 
 
 def _why_unmatched(row: TargetCoverage, modules: Sequence[ModuleCount]) -> str:
@@ -142,6 +146,7 @@ def _tied_twice(recipe: Recipe, skeleton: Skeleton, modules: Sequence[ModuleCoun
             "warning",
             "This model ties its embedding and head; saving both trains two copies of one matrix and counts it twice.",
             "peft_ensure_weight_tying: true",
+            fix=(("peft_ensure_weight_tying", True),),
         )
 
 

@@ -8,6 +8,7 @@ import typer
 
 from lora_explorer import __version__
 from lora_explorer.cli import exploration
+from lora_explorer.cli.check import check
 from lora_explorer.cli.kept_runs import runs
 from lora_explorer.cli.new_tokens import new_tokens
 from lora_explorer.cli.preview import preview
@@ -24,7 +25,7 @@ app = typer.Typer(
 _COMMANDS = (
     exploration.count,
     exploration.estimate,
-    exploration.check,
+    check,
     exploration.export,
     exploration.compare,
     new_tokens,

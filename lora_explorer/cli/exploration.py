@@ -1,4 +1,4 @@
-"""The commands that answer without training: what is trained, what it needs, what is wrong, what to write."""
+"""The commands that answer without training: what is trained, what it needs, what to write."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lora_explorer.cli.configuration import (
 from lora_explorer.cli.output import AT_FAULT, AsJson, at_fault, print_json, tell, write_file
 from lora_explorer.errors import ExplorerError, MemoryUnknown, UnknownBaseModel
 from lora_explorer.exports.tools import AXOLOTL, TOOLS, export_recipe
-from lora_explorer.findings import Finding, errors_among
+from lora_explorer.findings import Finding
 from lora_explorer.report import records, terminal
 from lora_explorer.settings import Recipe
 
@@ -117,20 +117,6 @@ def estimate(
         raise typer.Exit(AT_FAULT)
 
 
-def check(
-    config: Config, base_model: BaseModelName = None, model_config: ModelConfig = None, as_json: AsJson = False
-) -> None:
-    """Check a configuration: what Axolotl or PEFT would refuse, drop, or do otherwise than written."""
-    findings = _checked(config, base_model, model_config)
-    tell(findings)
-    if as_json:
-        print_json({"findings": records.finding_records(findings)})
-    elif not findings:
-        terminal.show("Nothing to report: Axolotl and PEFT take this configuration as it is written.")
-    if errors_among(findings):
-        raise typer.Exit(AT_FAULT)
-
-
 def export(
     config: Config,
     to: ToolName,
@@ -210,26 +196,6 @@ def _compared(config: Path, model_config: Path | None, *, full_depth: bool) -> r
         findings += error.findings
         record |= _lower_bound(imported.recipe, base_model, str(error), {})
     return record | {"findings": records.finding_records(findings)}
-
-
-def _checked(config: Path, base_model: str | None, model_config: Path | None) -> tuple[Finding, ...]:
-    try:
-        imported = read_configuration(config, base_model)
-    except ExplorerError as error:
-        return error.findings
-    findings = all_findings(imported)
-    return findings if errors_among(findings) else (*findings, *_model_findings(imported.recipe, model_config))
-
-
-def _model_findings(recipe: Recipe, model_config: Path | None) -> tuple[Finding, ...]:
-    """What only the base model shows. One that cannot be had is no fault of the configuration."""
-    try:
-        return questions.plan(recipe, base_model_of(recipe, model_config)).findings
-    except UnknownBaseModel as error:
-        unchecked = "What depends on the base model was not checked: "
-        return tuple(Finding(each.setting, "warning", f"{unchecked}{each.message}") for each in error.findings)
-    except ExplorerError as error:
-        return error.findings
 
 
 def _skeleton(recipe: Recipe, model_config: Path | None) -> tuple[Skeleton | None, tuple[Finding, ...]]:

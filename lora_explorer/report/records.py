@@ -15,6 +15,7 @@ from lora_explorer.report import moments
 if TYPE_CHECKING:
     from lora_explorer.adapters.new_tokens import NewTokensAdvice, Way
     from lora_explorer.adapters.result import AdapterPlan
+    from lora_explorer.exports.axolotl.filled_in import FilledIn
     from lora_explorer.findings import Finding
     from lora_explorer.memory import CardFit, MemoryEstimate
     from lora_explorer.memory.lower_bound import LowerBound
@@ -26,6 +27,11 @@ Record = dict[str, Any]
 
 def finding_records(findings: Iterable[Finding]) -> list[Record]:
     return [asdict(finding) for finding in findings]
+
+
+def check_record(findings: Iterable[Finding], filled_in: Iterable[FilledIn]) -> Record:
+    """What is wrong with a file, and what Axolotl puts into it by itself."""
+    return {"findings": finding_records(findings), "filled_in": [asdict(each) for each in filled_in]}
 
 
 def count_record(plan: AdapterPlan) -> Record:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -20,6 +21,7 @@ from lora_explorer.report.verdicts import accuracy_sentence
 
 if TYPE_CHECKING:
     from lora_explorer.adapters.result import AdapterPlan
+    from lora_explorer.exports.axolotl.filled_in import FilledIn
     from lora_explorer.memory.savings import Saving
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "show_comparison",
     "show_count",
     "show_estimate",
+    "show_filled_in",
     "show_measurement",
     "show_new_tokens",
     "show_still_known",
@@ -39,6 +42,21 @@ def line_of(finding: Finding) -> str:
     """One finding on one line, its severity first."""
     place = f" ({finding.setting})" if finding.setting else ""
     return f"{finding.severity}{place}: {' '.join(sentence_of(finding).split())}"
+
+
+def show_filled_in(filled_in: Iterable[FilledIn]) -> None:
+    """What Axolotl puts into a file by itself, as it would be written; keys with one reason share their line."""
+    keys: dict[tuple[str, str], list[str]] = {}
+    for each in filled_in:
+        keys.setdefault((_written(each.value), each.why), []).append(each.key)
+    rows = [(", ".join(names), value, why) for (value, why), names in keys.items()]
+    if rows:
+        _show(_table("Axolotl fills in by itself", ("Key", "Value", "Why"), rows))
+
+
+def _written(value: Any) -> str:
+    """A value as YAML has it, on one line."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def show_count(plan: AdapterPlan) -> None:

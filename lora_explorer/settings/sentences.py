@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -27,8 +27,11 @@ _WANTED: Mapping[str, Callable[[dict[str, Any]], str]] = {
     "bool_type": lambda context: "must be true or false",
     "string_type": lambda context: "must be text",
     "tuple_type": lambda context: "must be a list",
+    "list_type": lambda context: "must be a list",
     "dict_type": lambda context: "must be a mapping of names to values",
+    "model_type": lambda context: "must be a mapping of keys to values",
     "too_long": lambda context: f"must have {context.get('max_length')} parts",
+    "too_short": lambda context: f"must have {context.get('min_length')} or more items",
     "missing": lambda context: "must have 2 parts",
     "extra_forbidden": lambda context: "is not a setting",
     "string_unicode": lambda context: "must be readable text",
@@ -47,12 +50,14 @@ def _shown(value: Any) -> str:
 
 
 def _wanted(problem: ErrorDetails) -> str:
+    if problem["type"] == "missing" and isinstance(problem["loc"][-1], str):
+        return f"needs {problem['loc'][-1]}"
     describe = _WANTED.get(problem["type"])
     return describe(problem.get("ctx", {})) if describe else problem["msg"].lower()
 
 
-def _sentence(name: str, problems: list[ErrorDetails], setting: Setting | None) -> Finding:
-    key = setting.key if setting else name
+def sentence_about(key: str, problems: Sequence[ErrorDetails]) -> str:
+    """What is wrong with the value of a key, from pydantic's errors about that value alone."""
     # A union reports once for each member. The member that got furthest into the value is the one that was meant;
     # among equals the ways to be right are joined, and the value is said once.
     deepest = max(problems, key=lambda problem: len(_items(problem)))
@@ -60,12 +65,12 @@ def _sentence(name: str, problems: list[ErrorDetails], setting: Setting | None) 
     wanted = list(dict.fromkeys(_wanted(problem) for problem in alike))
     first, rest = wanted[0], [item.removeprefix("must be ") for item in wanted[1:]]
     place = f": item {_items(deepest)[0]!r}" if _items(deepest) else ""
-    return Finding(key, "error", f"{key}{place} {' or '.join([first, *rest])}, got {_shown(deepest['input'])}.")
+    return f"{key}{place} {' or '.join([first, *rest])}, got {_shown(deepest['input'])}."
 
 
 def _items(problem: ErrorDetails) -> list[int | str]:
     """Which item of a list or mapping is at fault, outermost first."""
-    return [part for part in problem["loc"][1:] if not isinstance(part, str) or not _is_union_member(part)]
+    return [part for part in problem["loc"] if not isinstance(part, str) or not _is_union_member(part)]
 
 
 def _is_union_member(part: str) -> bool:
@@ -76,5 +81,7 @@ def sentences_for(error: ValidationError, settings: Mapping[str, Setting]) -> tu
     """One finding for each setting at fault, in the order of the settings."""
     by_name: dict[str, list[ErrorDetails]] = {}
     for problem in error.errors():
-        by_name.setdefault(str(problem["loc"][0]) if problem["loc"] else "", []).append(problem)
-    return tuple(_sentence(name, problems, settings.get(name)) for name, problems in by_name.items())
+        name, *place = problem["loc"] or ("",)
+        by_name.setdefault(str(name), []).append({**problem, "loc": tuple(place)})
+    keys = {name: settings[name].key if name in settings else name for name in by_name}
+    return tuple(Finding(keys[name], "error", sentence_about(keys[name], by_name[name])) for name in by_name)

@@ -10,10 +10,12 @@ import gradio as gr
 
 from lora_explorer.errors import ExplorerError, UnreadableYaml
 from lora_explorer.exports.axolotl import export_axolotl
+from lora_explorer.exports.axolotl.filled_in import filled_in
 from lora_explorer.exports.axolotl.fixing import with_fix
-from lora_explorer.findings import Finding, Fix
+from lora_explorer.findings import Finding, Fix, errors_among
 from lora_explorer.report.mending import fix_pressed
 from lora_explorer.report.yaml_tab.difference import difference
+from lora_explorer.report.yaml_tab.filled_in import filled_in_list
 from lora_explorer.report.yaml_tab.other_program import other_file, refused_pane, unsaid_pane
 from lora_explorer.report.yaml_tab.reading import Reading, reading_pane
 from lora_explorer.settings import SETTINGS, find_problems
@@ -47,7 +49,9 @@ class YamlAnswers:
 
     def read(self, sent: Any) -> Outputs:
         """Output: what the text means, and everything to say about it."""
-        return reading_pane(self._reading(Draft.from_page(sent)))
+        reading = self._reading(Draft.from_page(sent))
+        values = reading.document.values if reading.document and not errors_among(reading.findings) else {}
+        return reading_pane(reading, filled_in_list(filled_in(values)) if values else None)
 
     def compare(self, sent: Any, view: Any, sent_file: Any) -> Outputs:
         """Output: the text laid over the file that was opened, or over the one the page starts with."""

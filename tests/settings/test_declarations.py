@@ -7,7 +7,7 @@ import inspect
 
 import pytest
 
-from lora_explorer.exports.axolotl.keys import known_keys
+from lora_explorer.exports.axolotl.published_schema import published_schema
 from lora_explorer.settings import SETTINGS, Group, Recipe, Setting, recipe_from
 
 PARAMS = [pytest.param(setting, id=name) for name, setting in SETTINGS.items()]
@@ -79,10 +79,11 @@ def test_a_slider_moves_within_the_bounds(setting: Setting):
 
 @pytest.mark.parametrize("setting", PARAMS)
 def test_a_setting_is_written_under_a_key_that_axolotl_reads(setting: Setting):
-    known = known_keys()
-    assert setting.path[0] in known.names
-    for depth in range(1, len(setting.path)):
-        assert setting.path[depth] in known.nested[".".join(setting.path[:depth])]
+    published = published_schema()
+    inner = published.read_with(list(published.plugins))
+    for name in setting.path:
+        assert name in inner
+        inner = {key: each for block in published.blocks_in(inner[name]) for key, each in block["properties"].items()}
 
 
 def test_every_field_of_lora_config_is_a_setting_or_has_a_reason():

@@ -29,7 +29,10 @@ IN_USE = [
 
 @pytest.mark.parametrize("text", ENDLESS)
 def test_a_regex_that_could_take_hours_is_refused_without_trying_it(text: str):
-    assert "could take hours" in (find_regex_problem(text) or "")
+    problem = find_regex_problem(text)
+    assert problem is not None
+    assert "could take hours" in problem.sentence
+    assert not problem.is_invalid
 
 
 @pytest.mark.parametrize("text", IN_USE)
@@ -39,7 +42,10 @@ def test_regexes_as_people_write_them_pass(text: str):
 
 @pytest.mark.parametrize("text", ["(", "[a", "*", "(?P<a", "x{2,1}"])
 def test_a_broken_regex_says_what_is_wrong(text: str):
-    assert (find_regex_problem(text) or "").startswith("is not a valid regex: ")
+    problem = find_regex_problem(text)
+    assert problem is not None
+    assert problem.sentence.startswith("is not a valid regex: ")
+    assert problem.is_invalid
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import yaml
-
-from lora_explorer import presets
 from lora_explorer.exports.axolotl.misspelling import vocabulary
-from lora_explorer.settings import SETTINGS, Finding
+from lora_explorer.exports.axolotl.old_spellings import moved
+from lora_explorer.exports.axolotl.published_schema import Schema, published_schema
+from lora_explorer.exports.axolotl.rules import FSDP1_KEYS, REMOVED_KEYS
+from lora_explorer.findings import Finding, Fix
+from lora_explorer.settings import SETTINGS
 
 # Keys that are written in good faith, and what they would have to be. Facts: Axolotl 0.21's schema and adapter loader.
 _TRAPS: Mapping[str, tuple[str, str | None]] = {
@@ -34,17 +35,18 @@ _TRAPS: Mapping[str, tuple[str, str | None]] = {
     "lr": ("the key is learning_rate", "learning_rate"),
 }
 
+# What it would have done cannot be written as another key.
+_NO_OTHER_NAME = ("lora_exclude_modules",)
 _MOST_LOOKED_UP = 2000
 
 
 @dataclass(frozen=True)
 class KnownKeys:
-    """What Axolotl reads: at the top, through a plugin that the file lists, and inside blocks with their own schema."""
+    """What Axolotl reads: at the top, and through a plugin that the file lists."""
 
     version: str
     top: frozenset[str]
     plugin_of: Mapping[str, str]
-    nested: Mapping[str, frozenset[str]]
 
     @property
     def names(self) -> list[str]:
@@ -53,14 +55,9 @@ class KnownKeys:
 
 @cache
 def known_keys() -> KnownKeys:
-    """The names in presets/axolotl_keys.yml."""
-    read = yaml.safe_load((presets.folder() / "axolotl_keys.yml").read_text(encoding="utf-8"))
-    return KnownKeys(
-        version=str(read["axolotl"]),
-        top=frozenset(read["keys"]),
-        plugin_of={key: plugin for plugin, keys in read["plugin_keys"].items() for key in keys},
-        nested={place: frozenset(keys) for place, keys in read["nested_keys"].items()},
-    )
+    """The names in Axolotl's schema."""
+    published = published_schema()
+    return KnownKeys(published.version, frozenset(published.keys), published.plugin_of)
 
 
 def find_dropped_keys(values: Mapping[Any, Any]) -> tuple[Finding, ...]:
@@ -74,35 +71,56 @@ def _dropped_at_the_top(values: Mapping[Any, Any]) -> Iterator[Finding]:
     plugins = values.get("plugins")
     listed = plugins if isinstance(plugins, list) else []
     for place, key in enumerate(values):
-        if key in known.top:
+        if key in known.top or (key in REMOVED_KEYS and values[key]):
             continue
         if key not in known.plugin_of:
             # So far down it is no configuration, and looking for the name that was meant takes its time.
-            yield _dropped(str(key), names if place < _MOST_LOOKED_UP else [])
+            yield _dropped(str(key), names if place < _MOST_LOOKED_UP else [], values)
         elif key not in SETTINGS and known.plugin_of[key] not in listed:
             plugin = known.plugin_of[key]
             message = f"{key} has no effect until plugins lists {plugin}."
-            yield Finding(str(key), "warning", message, f"plugins: [{plugin}]")
+            fix = (("plugins", (*listed, plugin)),)
+            yield Finding(str(key), "warning", message, f"plugins: [{plugin}]", outcome="drops", fix=fix)
 
 
 def _dropped_inside(values: Mapping[Any, Any]) -> Iterator[Finding]:
-    for place, known in known_keys().nested.items():
-        block: Any = values
-        for name in place.split("."):
-            block = block.get(name) if isinstance(block, Mapping) else None
-        for key in block if isinstance(block, Mapping) else ():
-            if key not in known:
-                yield _dropped(f"{place}.{key}", [f"{place}.{name}" for name in known])
+    """Names in a block with keys of its own, or in the blocks of a list."""
+    schemas = published_schema().read_with(values.get("plugins"))
+    for key, value in values.items():
+        if isinstance(value, (dict, list)) and key in schemas:
+            yield from _dropped_in(key, value, schemas[key])
 
 
-def _dropped(key: str, known: list[str]) -> Finding:
+def _dropped_in(place: str, value: Any, schema: Schema) -> Iterator[Finding]:
+    blocks = tuple(published_schema().blocks_in(schema))
+    # A block that takes no other key is refused with one, which its type says.
+    if not blocks or any(block.get("additionalProperties") is False for block in blocks):
+        return
+    inner = {name: each for block in blocks for name, each in block["properties"].items()}
+    for found in value if isinstance(value, list) else [value]:
+        for name in found if isinstance(found, dict) else ():
+            if name in inner:
+                yield from _dropped_in(f"{place}.{name}", found[name], inner[name])
+            elif f"{place}.{name}" not in FSDP1_KEYS:
+                yield _dropped(f"{place}.{name}", [f"{place}.{known}" for known in inner])
+
+
+def _dropped(key: str, known: list[str], values: Mapping[Any, Any] | None = None) -> Finding:
+    """values: of the file, where the key stands at its top and can be put right."""
     shown = key if len(key) <= 60 else f"{key[:59]}…"
     if key in _TRAPS:
         reason, instead = _TRAPS[key]
-        return Finding(key, "warning", f"Axolotl silently drops {shown}: {reason}.", instead)
-    nearest = vocabulary(tuple(known)).nearest(key)
-    if nearest is None:
-        return Finding(key, "warning", f"Axolotl does not know {shown} and silently drops it.")
-    return Finding(
-        key, "warning", f"Axolotl does not know {shown} and silently drops it; did you mean {nearest}?", nearest
-    )
+        message = f"Axolotl silently drops {shown}: {reason}."
+    else:
+        instead = vocabulary(tuple(known)).nearest(key)
+        guess = f"; did you mean {instead}?" if instead else "."
+        message = f"Axolotl does not know {shown} and silently drops it{guess}"
+    fix = () if values is None or not (instead or key in _TRAPS) else _put_right(key, instead, values)
+    return Finding(key, "warning", message, instead, outcome="drops", fix=fix)
+
+
+def _put_right(key: str, instead: str | None, values: Mapping[Any, Any]) -> Fix:
+    """The value under the name that was meant, where nothing stands yet; without one the key goes."""
+    if instead is None or key in _NO_OTHER_NAME or values.get(instead) is not None:
+        return ((key, None),)
+    return moved(key, instead, values.get(key))

@@ -14,11 +14,14 @@ from lora_explorer.settings.hardware import ATTENTION_OF_FLAG
 # Read under the new name while that one is not there.
 _RENAMED: Mapping[str, str] = {
     "dataset_processes": "dataset_num_proc",
+    "dpo_beta": "rl_beta",
     "evaluation_strategy": "eval_strategy",
     "noisy_embedding_alpha": "neftune_noise_alpha",
     "pretrain_multipack_buffer_size": "streaming_multipack_buffer_size",
     "sequence_parallel_degree": "context_parallel_size",
 }
+# Wins over its old name with 0 and nothing in it too.
+_WINS_WITH_ANY_VALUE = ("dataset_num_proc", "eval_strategy")
 # Both spellings at once.
 _REFUSED_TOGETHER = ("noisy_embedding_alpha", "pretrain_multipack_buffer_size")
 # Refused as soon as they hold a value that is not false or 0; and where to write it instead.
@@ -30,6 +33,7 @@ _GONE: Mapping[str, str] = {
 }
 # Refused with any value at all.
 _GONE_ENTIRELY = ("dpo_use_logits_to_keep", "dpo_generate_during_eval", "dpo_norm_loss", "rpo_alpha")
+_PREFIX = "fsdp_"
 _OFFLOADING: Mapping[str, bool | str] = {"offload": True, "offload_disk": "disk"}
 
 
@@ -40,6 +44,28 @@ def find_old_spellings(values: Mapping[Any, Any]) -> Iterator[Finding]:
     yield from _attention_flags(values)
     yield from _offloading(values)
     yield from _batch_size(values)
+    yield from _fsdp_prefix(values)
+
+
+def _fsdp_prefix(values: Mapping[Any, Any]) -> Iterator[Finding]:
+    config = values.get("fsdp_config")
+    if not isinstance(config, dict):
+        return
+    old = [name for name in config if is_prefixed(name)]
+    if old:
+        message = f"fsdp_config.{old[0]} is an old spelling; the names in fsdp_config no longer start with fsdp_."
+        moves = (moved(f"fsdp_config.{name}", f"fsdp_config.{without_prefix(name)}", config[name]) for name in old)
+        fix = tuple(change for each in moves for change in each)
+        yield Finding(f"fsdp_config.{old[0]}", "note", message, without_prefix(old[0]), outcome="warns", fix=fix)
+
+
+def is_prefixed(name: Any) -> bool:
+    """Whether a name inside fsdp_config has the prefix that it has no longer."""
+    return isinstance(name, str) and name.startswith(_PREFIX) and name != "fsdp_version"
+
+
+def without_prefix(name: Any) -> Any:
+    return name.removeprefix(_PREFIX) if is_prefixed(name) else name
 
 
 def _renamed(values: Mapping[Any, Any]) -> Iterator[Finding]:
@@ -47,24 +73,22 @@ def _renamed(values: Mapping[Any, Any]) -> Iterator[Finding]:
         value = values.get(old)
         if not value:
             continue
-        if values.get(new) is None:
+        if values.get(new) is None or (not values[new] and new not in _WINS_WITH_ANY_VALUE):
             message = f"{old} is the old name of {new}; Axolotl reads it as that and warns."
-            yield Finding(old, "note", message, new, outcome="warns", fix=_moved(old, new, value))
+            yield Finding(old, "note", message, new, outcome="warns", fix=moved(old, new, value))
         elif old in _REFUSED_TOGETHER:
             message = f"{old} is the old name of {new}, and Axolotl refuses both together."
             yield Finding(old, "error", message, new, outcome="rejects", fix=((old, None),))
         else:
             message = f"{old} is the old name of {new}, which is there too and wins."
             yield Finding(old, "warning", message, new, outcome="drops", fix=((old, None),))
-    if values.get("dpo_beta") is not None:
-        message = "dpo_beta is the old name of rl_beta; Axolotl warns and does not use it."
-        fix = () if values.get("rl_beta") is not None else _moved("dpo_beta", "rl_beta", values["dpo_beta"])
-        yield Finding("dpo_beta", "warning", message, "rl_beta", outcome="drops", fix=fix or (("dpo_beta", None),))
 
 
-def _moved(old: str, new: str, value: Any) -> Fix:
-    """Only plain values can stand in a fix."""
-    return ((old, None), (new, value)) if isinstance(value, (str, int, float)) else ()
+def moved(old: str, new: str, value: Any) -> Fix:
+    """The value of one key under another. A fix holds plain values, and lists of them."""
+    if isinstance(value, list) and all(isinstance(item, (str, int, float)) for item in value):
+        value = tuple(value)
+    return ((old, None), (new, value)) if isinstance(value, (str, int, float, tuple)) else ()
 
 
 def _gone(values: Mapping[Any, Any]) -> Iterator[Finding]:
@@ -107,7 +131,7 @@ def _offloading(values: Mapping[Any, Any]) -> Iterator[Finding]:
 
 def _batch_size(values: Mapping[Any, Any]) -> Iterator[Finding]:
     """The default of gradient_accumulation_steps is in force before batch_size is looked at."""
-    total, micro = values.get("batch_size"), values.get("micro_batch_size") or 1
+    total, micro = values.get("batch_size"), values.get("micro_batch_size")
     if not _is_count(total) or not _is_count(micro) or "gradient_accumulation_steps" in values:
         return
     steps = max(total // micro, 1)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lora_explorer.errors import InvalidSettings
 from lora_explorer.exports.axolotl.keys import find_dropped_keys
 from lora_explorer.exports.axolotl.old_spellings import find_old_spellings
+from lora_explorer.exports.axolotl.rules import find_broken_rules
+from lora_explorer.exports.axolotl.types import find_wrong_types
 from lora_explorer.exports.axolotl.unmodelled import find_unmodelled_keys
+from lora_explorer.exports.axolotl.values_read import values_read, without_old_prefix
 from lora_explorer.exports.yaml_documents.reading import Document, read_document
-from lora_explorer.settings import SETTINGS, Finding, Recipe, Setting, recipe_from
+from lora_explorer.findings import Finding
+from lora_explorer.settings import SETTINGS, Recipe, Setting, find_problems, recipe_from
 
 LOFTQ_BLOCK = ("peft", "loftq_config")
 # Axolotl does not start without data, which is no setting here.
@@ -19,8 +23,9 @@ DATA_KEYS = ("datasets", "pretraining_dataset")
 # Axolotl's number of bits for a LoftQ block that names none.
 _LOFTQ_BITS = 4
 # Keys whose absence means a value and whose emptiness does not: Axolotl's schema keeps the null.
-REFUSED_EMPTY = ("sequence_len", "num_epochs")
-_EMPTY_IS_NO_DEFAULT = ("micro_batch_size", "gradient_accumulation_steps", "optimizer", "lr_scheduler", "nf4_backend")
+_EMPTY_IS_NO_DEFAULT = ("micro_batch_size", "gradient_accumulation_steps", "optimizer", "lr_scheduler")
+# PEFT refuses what Axolotl's schema lets through.
+_FAILS_OUT_OF_RANGE = ("lora_r", "lora_dropout", "peft")
 
 
 @dataclass(frozen=True)
@@ -44,16 +49,52 @@ def import_axolotl(text: str) -> Imported:
 def imported(document: Document) -> Imported:
     """What a document holds. Raises InvalidSettings."""
     values = document.values
-    dropped = find_dropped_keys(values)
-    named = {finding.setting for finding in dropped}
-    read = {key: value for key, value in values.items() if key not in named}
-    findings = (*dropped, *find_old_spellings(read), *find_unmodelled_keys(read), *_without_value(values))
+    refused = tuple(find_wrong_types(without_old_prefix(values)))
     try:
         recipe = recipe_in(values)
     except InvalidSettings as error:
+        at_fault = tuple(_as_axolotl_takes_them(error.findings, refused))
         # A key that was misspelt may be why another one is at fault.
-        raise InvalidSettings((*error.findings, *findings)) from error
-    return Imported(recipe, document.text, findings)
+        raise InvalidSettings((*at_fault, *_about(values, refused), *_about_the_rest(values, at_fault))) from error
+    return Imported(recipe, document.text, (*refused, *_about(values, refused)))
+
+
+def _about(values: Mapping[Any, Any], refused: tuple[Finding, ...]) -> Iterator[Finding]:
+    """What there is to say about keys, whether they are settings or not."""
+    dropped = find_dropped_keys(without_old_prefix(values))
+    named = {finding.setting for finding in (*dropped, *refused)}
+    read = {key: value for key, value in values.items() if key not in named}
+    yield from dropped
+    yield from find_old_spellings(read)
+    yield from find_broken_rules(values_read(values))
+    yield from find_unmodelled_keys(read)
+    yield from _without_value(values)
+
+
+def _about_the_rest(values: Mapping[Any, Any], at_fault: tuple[Finding, ...]) -> Iterator[Finding]:
+    """What else stops a run: rules between the settings that can be used, where the others are only out of bounds."""
+    keys = {finding.setting for finding in at_fault}
+    if any(finding.outcome == "rejects" for finding in at_fault) or _block_problems(values):
+        return
+    given = {name: _read(setting, values) for name, setting in SETTINGS.items() if setting.key not in keys}
+    recipe = recipe_from({name: value for name, value in given.items() if value is not None})
+    for finding in find_problems(recipe):
+        if finding.setting not in keys and (finding.severity == "error" or finding.outcome == "rejects"):
+            yield finding
+
+
+def _as_axolotl_takes_them(findings: tuple[Finding, ...], refused: tuple[Finding, ...]) -> Iterator[Finding]:
+    """Values that cannot be used here: those that Axolotl refuses too, and those that it would take and run into."""
+    by_key = {finding.setting: finding for finding in refused}
+    said = set()
+    for finding in findings:
+        key = finding.setting if finding.setting in by_key else finding.setting.partition(".")[0]
+        said.add(key)
+        if key in by_key:
+            yield replace(finding, outcome="rejects", fix=by_key[key].fix)
+        else:
+            yield replace(finding, outcome="fails at load" if key in _FAILS_OUT_OF_RANGE else None)
+    yield from (finding for finding in refused if finding.setting not in said)
 
 
 def recipe_in(values: Mapping[Any, Any]) -> Recipe:
@@ -101,13 +142,12 @@ def _block_problems(values: Mapping[Any, Any]) -> list[Finding]:
 
 
 def _without_value(values: Mapping[Any, Any]) -> Iterator[Finding]:
-    """Keys that Axolotl needs a value for."""
+    """Keys that Axolotl has no default for once they are there and empty, and data, which it needs."""
     for key in (key for key, value in values.items() if value is None):
-        if key in REFUSED_EMPTY:
-            message = f"{key} is empty, which Axolotl refuses; without the line it is {SETTINGS[key].default}."
-            yield Finding(key, "error", message)
-        elif key in _EMPTY_IS_NO_DEFAULT and not (key == "gradient_accumulation_steps" and values.get("batch_size")):
-            message = f"{key} is empty, so Axolotl has none at all; without the line it is {SETTINGS[key].default}."
-            yield Finding(key, "warning", message)
-    if not any(values.get(key) for key in DATA_KEYS):
-        yield Finding("datasets", "warning", "datasets is missing; Axolotl does not start without data.")
+        if key in _EMPTY_IS_NO_DEFAULT and not (key == "gradient_accumulation_steps" and values.get("batch_size")):
+            default = SETTINGS[key].default
+            message = f"{key} is empty, so Axolotl has none at all; without the line it is {default}."
+            yield Finding(key, "warning", message, outcome="changes", fix=((key, None),))
+    if all(values.get(key) is None for key in DATA_KEYS):
+        message = "datasets is missing; Axolotl does not start without data."
+        yield Finding("datasets", "warning", message, outcome="rejects")

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic.json_schema import PydanticJsonSchemaWarning
 
 from lora_explorer.exports.axolotl.keys import known_keys
-from lora_explorer.exports.axolotl.reading import REFUSED_EMPTY
+from lora_explorer.exports.axolotl.types import takes_null
 from lora_explorer.settings import SETTINGS, Recipe, Setting
 
 Schema = dict[str, Any]
@@ -71,7 +71,7 @@ def _of_setting(setting: Setting, field: Schema) -> Schema:
         about["x-source"] = setting.source
     members = field.get("anyOf") or [{key: value for key, value in field.items() if key not in (*about, "default")}]
     values = [member for each in members if each != {"type": "null"} for member in _accepted(each)]
-    if setting.name not in REFUSED_EMPTY:
+    if takes_null(setting.path):
         values.append({"type": "null"})
     if setting.default is not None:
         about["default"] = list(setting.default) if isinstance(setting.default, tuple) else setting.default

@@ -172,7 +172,7 @@ class _Editor:
 
     def _insert_in_braces(self, written: str, behind: Node | None) -> None:
         if behind is None:
-            start = self.root.children[0].start
+            start = self.root.children[0].start if self.root.children else self.root.start + 1
             self.splices.append(_Splice(start, start, f"{written}, "))
         else:
             self.splices.append(_Splice(behind.end, behind.end, f", {written}"))

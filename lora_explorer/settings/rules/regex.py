@@ -6,6 +6,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
@@ -19,16 +20,25 @@ _PATH_LENGTH = 64
 _MOST_WAYS = _PATH_LENGTH**5 * 1000
 
 
+@dataclass(frozen=True)
+class RegexProblem:
+    """sentence: its end, after the regex. is_invalid: Python cannot compile it; otherwise it could take too long."""
+
+    sentence: str
+    is_invalid: bool
+
+
 @lru_cache(maxsize=1024)
-def find_regex_problem(text: str) -> str | None:
-    """Why a text cannot serve as a regex, as the end of a sentence; None if it can."""
+def find_regex_problem(text: str) -> RegexProblem | None:
+    """Why a text cannot serve as a regex; None if it can."""
     try:
         re.compile(text)
         ways = _ways_of_all(_parser.parse(text))
     except (re.error, OverflowError, RecursionError) as error:
-        return f"is not a valid regex: {error}"
+        return RegexProblem(f"is not a valid regex: {error}", is_invalid=True)
     if ways > math.log(_MOST_WAYS):
-        return "could take hours to match: it repeats what already repeats; write .* once instead"
+        slow = "could take hours to match: it repeats what already repeats; write .* once instead"
+        return RegexProblem(slow, is_invalid=False)
     return None
 
 

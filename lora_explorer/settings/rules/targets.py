@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lora_explorer.findings import Finding
+from lora_explorer.findings import Finding, Fix, Outcome
 from lora_explorer.settings.recipe import Recipe
 from lora_explorer.settings.rules.regex import find_regex_problem
 from lora_explorer.settings.rules.rule import Rule, adapted
@@ -22,7 +22,7 @@ _NAMES = (
 )
 
 
-def _not_too_many(setting: str) -> Rule:
+def _not_too_many(setting: str) -> Rule[Recipe]:
     return Rule(
         setting,
         "error",
@@ -33,7 +33,7 @@ def _not_too_many(setting: str) -> Rule:
     )
 
 
-TARGET_RULES: tuple[Rule, ...] = (
+TARGET_RULES: tuple[Rule[Recipe], ...] = (
     Rule(
         "lora_target_modules",
         "error",
@@ -43,6 +43,8 @@ TARGET_RULES: tuple[Rule, ...] = (
         ),
         "Nothing is adapted yet: set lora_target_linear, lora_target_modules or lora_target_parameters.",
         "lora_target_linear: true",
+        "fails at load",
+        fix=(("lora_target_linear", True),),
     ),
     Rule(
         "lora_target_parameters",
@@ -50,6 +52,8 @@ TARGET_RULES: tuple[Rule, ...] = (
         lambda recipe: isinstance(recipe.lora_target_parameters, str),
         "lora_target_parameters must be a list: Axolotl accepts the text, PEFT then refuses it.",
         "[{lora_target_parameters}]",
+        "fails at load",
+        fix=lambda recipe: (("lora_target_parameters", recipe.target_parameter_names),),
     ),
     Rule(
         "peft_layers_to_transform",
@@ -60,6 +64,8 @@ TARGET_RULES: tuple[Rule, ...] = (
             and not recipe.lora_target_linear
         ),
         "peft_layers_to_transform does not go with a single string as lora_target_modules; give a list of names.",
+        outcome="fails at load",
+        why="A regex speaks of whole paths, layer numbers included, so PEFT takes no second list of layers.",
     ),
     Rule(
         "peft_layer_replication",
@@ -73,12 +79,17 @@ TARGET_RULES: tuple[Rule, ...] = (
         "error",
         lambda recipe: bool(recipe.peft_layers_pattern) and not recipe.peft_layers_to_transform,
         "peft_layers_pattern needs peft_layers_to_transform.",
+        outcome="rejects",
+        fix=(("peft_layers_pattern", None),),
     ),
     Rule(
         "lora_target_modules",
         "warning",
         lambda recipe: recipe.lora_target_linear and isinstance(recipe.lora_target_modules, str),
         "Beside lora_target_linear a string in lora_target_modules counts as one more name, and matches nothing.",
+        outcome="changes",
+        why="Axolotl puts the string into one list with the names that it finds.",
+        fix=lambda recipe: (("lora_target_modules", None),) if recipe.lora_target_modules == "all-linear" else (),
     ),
 )
 
@@ -93,10 +104,13 @@ def _broken_regexes(recipe: Recipe) -> Iterator[Finding]:
     """PEFT compiles a string target, every pattern key and layer list; Axolotl compiles every list item."""
     for name in ("lora_target_modules", "lora_rank_pattern", "lora_alpha_pattern", "peft_layers_pattern"):
         value = getattr(recipe, name) or ()
+        listed = name == "lora_target_modules" and not isinstance(value, str)
         for text in (value,) if isinstance(value, str) else value:
             problem = find_regex_problem(text)
             if problem:
-                yield Finding(name, "error", f"{name}: {_shortened(text)!r} {problem}.")
+                message = f"{name}: {_shortened(text)!r} {problem.sentence}."
+                outcome: Outcome | None = ("rejects" if listed else "fails at load") if problem.is_invalid else None
+                yield Finding(name, "error", message, outcome=outcome)
 
 
 def _shortened(text: str) -> str:
@@ -110,4 +124,7 @@ def _regexes_in_a_list(recipe: Recipe) -> Iterator[Finding]:
             message = (
                 f"lora_target_modules: {text!r} is in a list, where PEFT compares it as a name and not as a regex."
             )
-            yield Finding("lora_target_modules", "warning", message, f"lora_target_modules: {text}")
+            # Beside other names only the one who wrote it knows what was meant.
+            fix: Fix = (("lora_target_modules", text),) if listed == (text,) else ()
+            suggestion = f"lora_target_modules: {text}"
+            yield Finding("lora_target_modules", "warning", message, suggestion, outcome="drops", fix=fix)

@@ -1,34 +1,44 @@
-"""Rules about the training run and what makes it fast or small."""
+"""Rules about the training run, and about the kernels and losses that make it fast or small."""
 
 from __future__ import annotations
 
-from lora_explorer.settings.hardware import ATTENTION_OF_FLAG, ATTENTIONS
+from lora_explorer.findings import Fix
+from lora_explorer.settings.hardware import CUT_CROSS_ENTROPY_PLUGIN, LIGER_PLUGIN
 from lora_explorer.settings.recipe import Recipe
 from lora_explorer.settings.rules.rule import Rule, adapted
 
 _NOT_WITH_POLORA = ("lora_modules_to_save", "peft_use_dora", "peft_trainable_token_indices", "loraplus_lr_ratio")
+_OTHER_OPTIMIZER = (("optimizer", "adamw_torch_fused"),)
 _LOSSES = (
     "chunked_cross_entropy",
     "cut_cross_entropy",
     "liger_cross_entropy",
     "liger_fused_linear_cross_entropy",
 )
+_KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel")
 
 
-def _kernels(recipe: Recipe) -> bool:
-    return any((recipe.lora_mlp_kernel, recipe.lora_qkv_kernel, recipe.lora_o_kernel))
+def _without_kernels(recipe: Recipe) -> Fix:
+    return tuple((name, False) for name in _KERNELS if getattr(recipe, name))
 
 
 def _has_plugin(recipe: Recipe, part: str) -> bool:
     return any(part in name.lower() for name in recipe.plugins)
 
 
-TRAINING_RULES: tuple[Rule, ...] = (
+def _share_of_steps(recipe: Recipe) -> Fix:
+    share = recipe.warmup_steps or 0
+    return (("warmup_steps", None), ("warmup_ratio", share)) if share < 1 else (("warmup_steps", int(share)),)
+
+
+TRAINING_RULES: tuple[Rule[Recipe], ...] = (
     Rule(
         "warmup_ratio",
         "error",
         lambda recipe: recipe.warmup_ratio and recipe.warmup_steps,
         "warmup_ratio and warmup_steps exclude each other.",
+        outcome="rejects",
+        fix=(("warmup_ratio", None),),
     ),
     Rule(
         "warmup_steps",
@@ -37,6 +47,8 @@ TRAINING_RULES: tuple[Rule, ...] = (
         "warmup_steps must be a whole number, got {warmup_steps}; Axolotl refuses it. A share of all steps is "
         "warmup_ratio.",
         "warmup_ratio: {warmup_steps}",
+        "rejects",
+        fix=_share_of_steps,
     ),
     Rule(
         "learning_rate",
@@ -44,39 +56,26 @@ TRAINING_RULES: tuple[Rule, ...] = (
         lambda recipe: recipe.learning_rate is None,
         "learning_rate is empty; Axolotl does not start without it.",
         "0.0002",
+        "rejects",
+        fix=(("learning_rate", 0.0002),),
     ),
     Rule(
         "lora_mlp_kernel",
         "error",
-        lambda recipe: recipe.adapter == "lora" and recipe.load_in_8bit and _kernels(recipe),
+        lambda recipe: recipe.adapter == "lora" and recipe.load_in_8bit and _without_kernels(recipe),
         "The lora_*_kernel settings do not work on 8-bit base weights.",
         "false",
-    ),
-    Rule(
-        "attn_implementation",
-        "error",
-        lambda recipe: (
-            recipe.attn_implementation is not None
-            and recipe.attn_implementation not in ATTENTIONS
-            and "/" not in recipe.attn_implementation
-        ),
-        "attn_implementation {attn_implementation} is not one that Axolotl knows.",
-        "sdpa",
-    ),
-    Rule(
-        "attn_implementation",
-        "error",
-        lambda recipe: (
-            recipe.attn_implementation is not None and any(getattr(recipe, flag) for flag in ATTENTION_OF_FLAG)
-        ),
-        "attn_implementation cannot be combined with the old attention flags; remove the flags.",
+        "rejects",
+        fix=_without_kernels,
     ),
     Rule(
         "fp16",
-        "error",
+        "warning",
         lambda recipe: recipe.fp16 and recipe.bf16 is True,
-        "fp16 and bf16 exclude each other.",
-        "bf16: false",
+        "fp16 has no effect beside bf16: Axolotl turns it off.",
+        "fp16: false",
+        "changes",
+        fix=(("fp16", False),),
     ),
     Rule(
         "gradient_checkpointing_kwargs",
@@ -84,6 +83,16 @@ TRAINING_RULES: tuple[Rule, ...] = (
         lambda recipe: not isinstance(recipe.gradient_checkpointing_kwargs.get("use_reentrant", True), bool),
         "gradient_checkpointing_kwargs: use_reentrant must be true or false.",
         "{{use_reentrant: false}}",
+        fix=(("gradient_checkpointing_kwargs.use_reentrant", False),),
+    ),
+    Rule(
+        "gradient_checkpointing",
+        "error",
+        lambda recipe: recipe.gradient_checkpointing and "mpt" in (recipe.base_model or "").lower(),
+        "gradient_checkpointing does not go with a base_model whose name holds mpt: Axolotl takes it for an MPT model.",
+        "false",
+        "rejects",
+        fix=(("gradient_checkpointing", False),),
     ),
     Rule(
         "activation_offloading",
@@ -91,6 +100,17 @@ TRAINING_RULES: tuple[Rule, ...] = (
         lambda recipe: bool(recipe.activation_offloading) and not recipe.gradient_checkpointing,
         "activation_offloading needs gradient_checkpointing.",
         "gradient_checkpointing: true",
+        "rejects",
+        fix=(("gradient_checkpointing", True),),
+    ),
+    Rule(
+        "activation_offloading",
+        "note",
+        lambda recipe: recipe.adapter and recipe.activation_offloading == "hidden_states",
+        "With an adapter, activation_offloading: true can be faster than hidden_states.",
+        "true",
+        "warns",
+        "hidden_states computes each layer twice; true offloads what an adapter keeps, which is little.",
     ),
     Rule(
         "chunked_cross_entropy",
@@ -98,12 +118,29 @@ TRAINING_RULES: tuple[Rule, ...] = (
         lambda recipe: recipe.chunked_cross_entropy and _has_plugin(recipe, "cut_cross_entropy"),
         "chunked_cross_entropy and the cut cross-entropy plugin exclude each other.",
         "false",
+        "rejects",
+        fix=(("chunked_cross_entropy", False),),
     ),
     Rule(
         "chunked_cross_entropy",
         "error",
         lambda recipe: sum(bool(getattr(recipe, name)) for name in _LOSSES) > 1,
         f"Only one of {', '.join(_LOSSES)} can be on.",
+        outcome="rejects",
+    ),
+    Rule(
+        "cut_cross_entropy",
+        "error",
+        lambda recipe: (
+            recipe.cut_cross_entropy
+            and _has_plugin(recipe, "cut_cross_entropy")
+            and not (recipe.fp16 or (recipe.bf16 and "bf16" in recipe.model_fields_set))
+        ),
+        "cut_cross_entropy needs bf16 or fp16, written down.",
+        "bf16: auto",
+        "rejects",
+        "Its backward pass has no float32 form, and Axolotl looks before its own bf16: auto is in force.",
+        (("bf16", "auto"),),
     ),
     Rule(
         "liger_fused_linear_cross_entropy",
@@ -112,14 +149,18 @@ TRAINING_RULES: tuple[Rule, ...] = (
             (recipe.liger_fused_linear_cross_entropy or recipe.liger_cross_entropy) and not _has_plugin(recipe, "liger")
         ),
         "The Liger keys have no effect until the Liger plugin is in plugins.",
-        "plugins: [axolotl.integrations.liger.LigerPlugin]",
+        f"plugins: [{LIGER_PLUGIN}]",
+        "drops",
+        fix=lambda recipe: (("plugins", (*recipe.plugins, LIGER_PLUGIN)),),
     ),
     Rule(
         "cut_cross_entropy",
         "warning",
         lambda recipe: bool(recipe.cut_cross_entropy) and not _has_plugin(recipe, "cut_cross_entropy"),
         "cut_cross_entropy has no effect until its plugin is in plugins.",
-        "plugins: [axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin]",
+        f"plugins: [{CUT_CROSS_ENTROPY_PLUGIN}]",
+        "drops",
+        fix=lambda recipe: (("plugins", (*recipe.plugins, CUT_CROSS_ENTROPY_PLUGIN)),),
     ),
     Rule(
         "optimizer",
@@ -127,6 +168,9 @@ TRAINING_RULES: tuple[Rule, ...] = (
         lambda recipe: recipe.optimizer == "polora" and not adapted(recipe),
         "optimizer polora needs adapter lora or qlora.",
         "adamw_torch_fused",
+        "rejects",
+        "It moves A and B together and knows nothing else.",
+        _OTHER_OPTIMIZER,
     ),
     Rule(
         "optimizer",
@@ -134,11 +178,34 @@ TRAINING_RULES: tuple[Rule, ...] = (
         lambda recipe: recipe.optimizer == "polora" and any(getattr(recipe, name) for name in _NOT_WITH_POLORA),
         "optimizer polora goes neither with lora_modules_to_save, DoRA or trained token rows, nor with LoRA+.",
         "adamw_torch_fused",
+        "rejects",
+        "It moves A and B only, at rates of its own; everything else would stay as it is.",
+        _OTHER_OPTIMIZER,
+    ),
+    Rule(
+        "weight_decay",
+        "note",
+        lambda recipe: recipe.optimizer == "polora" and recipe.weight_decay,
+        "weight_decay has no effect with optimizer polora.",
+        "0",
+        "warns",
+        fix=(("weight_decay", None),),
+    ),
+    Rule(
+        "optimizer",
+        "error",
+        lambda recipe: recipe.optimizer == "q_galore_adamw8bit" and recipe.adapter,
+        "optimizer q_galore_adamw8bit does not go with an adapter.",
+        "adamw_torch_fused",
+        "rejects",
+        "It projects the gradients of whole matrices, which an adapter leaves without any.",
+        _OTHER_OPTIMIZER,
     ),
     Rule(
         "base_model",
         "warning",
         lambda recipe: not recipe.base_model,
         "base_model is empty; Axolotl does not start without it.",
+        outcome="rejects",
     ),
 )

@@ -59,6 +59,13 @@ def test_names_with_rows_are_written_as_a_mapping_of_lists() -> None:
     assert "# kept too\n" in mended
 
 
+@pytest.mark.parametrize("text", ["{}", "{}  # nothing yet\n", "# nothing yet\n{}\n"])
+def test_a_fix_is_written_into_empty_braces(text: str) -> None:
+    mended = with_fix(text, (("lora_r", 8), ("lora_target_modules", ("q_proj",))))
+    assert yaml.safe_load(mended) == {"lora_r": 8, "lora_target_modules": ["q_proj"]}
+    assert mended.count("# nothing yet") == text.count("# nothing yet")
+
+
 def test_what_is_no_mapping_is_refused() -> None:
     with pytest.raises(UnreadableYaml):
         with_fix("- a\n", (("lora_r", 8),))

@@ -26,7 +26,7 @@ def found(text: str, key: str) -> Finding:
         ("evaluation_strategy: steps\n", "evaluation_strategy", "warns", {"eval_strategy": "steps"}),
         ("noisy_embedding_alpha: 5\n", "noisy_embedding_alpha", "warns", {"neftune_noise_alpha": 5}),
         ("sequence_parallel_degree: 2\n", "sequence_parallel_degree", "warns", {"context_parallel_size": 2}),
-        ("dpo_beta: 0.1\n", "dpo_beta", "drops", {"rl_beta": 0.1}),
+        ("dpo_beta: 0.1\n", "dpo_beta", "warns", {"rl_beta": 0.1}),
         ("flash_attention: true\n", "flash_attention", "warns", {"attn_implementation": "flash_attention_2"}),
         ("sdp_attention: true\n", "sdp_attention", "warns", {"attn_implementation": "sdpa"}),
         ("max_packed_sequence_len: 2048\n", "max_packed_sequence_len", "rejects", {}),
@@ -66,7 +66,6 @@ def test_an_old_spelling_is_named_and_its_fix_writes_the_new_one(
         "dataset_processes:\n",
         "flash_attention: false\n",
         "gradient_checkpointing: true\n",
-        "batch_size: 8\ngradient_accumulation_steps: 2\n",
     ],
 )
 def test_an_old_key_without_a_value_is_not_worth_a_word(text: str) -> None:
@@ -77,6 +76,14 @@ def test_old_and_new_key_together_are_told_apart_by_what_axolotl_does() -> None:
     both = "noisy_embedding_alpha: 5\nneftune_noise_alpha: 4\n"
     assert found(both, "noisy_embedding_alpha").outcome == "rejects"
     assert found("dataset_processes: 4\ndataset_num_proc: 2\n", "dataset_processes").outcome == "drops"
+
+
+def test_names_inside_fsdp_config_lose_their_prefix() -> None:
+    finding = found(
+        "fsdp_config: {fsdp_offload_params: true, reshard_after_forward: true}\n", "fsdp_config.fsdp_offload_params"
+    )
+    mended = yaml.safe_load(with_fix(START + "fsdp_config:\n  fsdp_offload_params: true\n  a: 1\n", finding.fix))
+    assert mended["fsdp_config"] == {"offload_params": True, "a": 1}
 
 
 def test_several_attention_flags_are_read_in_axolotls_order() -> None:

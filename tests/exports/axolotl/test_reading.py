@@ -6,8 +6,9 @@ import pytest
 
 from lora_explorer.errors import InvalidSettings
 from lora_explorer.exports.axolotl import import_axolotl
+from lora_explorer.exports.axolotl.checking import findings_in
 from lora_explorer.exports.axolotl.keys import known_keys
-from lora_explorer.findings import errors_among
+from lora_explorer.findings import Fix, errors_among
 
 DATA = "datasets: [{path: x, type: alpaca}]\n"
 
@@ -53,9 +54,36 @@ def test_a_block_that_is_none_is_told(block: str, place: str):
 
 def test_values_at_fault_are_told_together_with_dropped_keys():
     with pytest.raises(InvalidSettings) as caught:
-        import_axolotl(DATA + "lora_r: 0\nlora_dropout: 7\nlora_rank: 8\n")
+        import_axolotl(DATA + "base_model: x\nlearning_rate: 0.1\nlora_r: 0\nlora_dropout: 7\nlora_rank: 8\n")
     assert [finding.setting for finding in caught.value.findings] == ["lora_r", "lora_dropout", "lora_rank"]
     assert [finding.severity for finding in caught.value.findings] == ["error", "error", "warning"]
+    assert [finding.outcome for finding in caught.value.findings] == ["fails at load", "fails at load", "drops"]
+
+
+def test_rules_between_the_other_settings_are_told_beside_a_value_out_of_bounds():
+    with pytest.raises(InvalidSettings) as caught:
+        import_axolotl(DATA + "base_model: x\nlearning_rate: 0.1\nadapter: qlora\nlora_r: -4\nlora_alpha: 1\n")
+    told = {finding.setting: finding.outcome for finding in caught.value.findings}
+    assert told == {"lora_r": "fails at load", "load_in_4bit": "rejects", "lora_target_modules": "fails at load"}
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "fix"),
+    [
+        ("tokens: <new>\n", "tokens", (("tokens", ("<new>",)),)),
+        ("output_dir:\n", "output_dir", (("output_dir", None),)),
+        ("wandb_project: 5\n", "wandb_project", (("wandb_project", "5"),)),
+        ("lora_modules_to_save: lm_head\n", "lora_modules_to_save", (("lora_modules_to_save", ("lm_head",)),)),
+        ("save_total_limit: many\n", "save_total_limit", ()),
+        ("fsdp_config: {fsdp_offload_params: perhaps}\n", "fsdp_config", ()),
+        ("datasets: [{path: x, shards: many}]\n", "datasets", ()),
+    ],
+)
+def test_a_value_of_a_wrong_type_is_told_whatever_key_it_has(text: str, key: str, fix: Fix):
+    told = [finding for finding in findings_in(text) if finding.setting == key and finding.outcome == "rejects"]
+    assert [finding.fix for finding in told] == [fix]
+    assert told[0].message.startswith(key)
+    assert told[0].message.endswith(".")
 
 
 def test_an_unknown_key_is_told_with_the_nearest_known_one():
