@@ -17,7 +17,8 @@ def fix_in_words(fix: Fix) -> str:
     """load_in_4bit: true, adapter: qlora: what is written, and what goes."""
     written = [f"{key}: {value_as_text(value)}" for key, value in fix if value is not None]
     gone = [key for key, value in fix if value is None]
-    said = ", ".join([*written, *([f"without {' and '.join(gone)}"] if gone else [])])
+    less = [f"{'without' if written else 'remove'} {' and '.join(gone)}"] if gone else []
+    said = ", ".join([*written, *less])
     return said if len(said) <= _LONGEST_WORDS else f"{said[: _LONGEST_WORDS - 1]}…"
 
 

@@ -18,7 +18,7 @@ FINDING = Finding("adapter", "error", "Not <so>.", fix=FIX)
 
 def test_a_fix_says_what_it_writes_and_what_goes() -> None:
     assert fix_in_words(FIX) == "adapter: qlora, without load_in_8bit"
-    assert fix_in_words((("a", None), ("b", None))) == "without a and b"
+    assert fix_in_words((("a", None), ("b", None))) == "remove a and b"
     assert fix_in_words((("lora_modules_to_save", ("embed_tokens", "lm_head")),)).endswith("[embed_tokens, lm_head]")
     assert fix_in_words((("rows", {"embed_tokens": (1, 2)}),)) == "rows: {embed_tokens: [1, 2]}"
 
