@@ -233,7 +233,8 @@ class _Editor:
 
     def result(self) -> str:
         parts, done = [], 0
-        for splice in sorted(self.splices, key=lambda splice: splice.start):
+        # What comes in where something else goes stands before what is kept of that.
+        for splice in sorted(self.splices, key=lambda splice: (splice.start, splice.end)):
             parts += [self.text[done : splice.start], splice.text]
             done = max(done, splice.end)
         return "".join([*parts, self.text[done:]])

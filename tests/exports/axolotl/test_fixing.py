@@ -53,6 +53,13 @@ def test_a_key_that_goes_leaves_the_comment_behind_it() -> None:
     assert with_fix(text, (("lora_rank", None), ("lora_r", 64))) == "# mine\nadapter: lora # its\nlora_r: 64\n"
 
 
+def test_a_key_that_comes_in_its_place_stands_above_that_comment() -> None:
+    text = "base_model: x\n\nflash_attention: true # why\n\ncontext_parallel_size: 2\n"
+    mended = with_fix(text, (("flash_attention", None), ("attn_implementation", "flash_attention_2")))
+    new = "attn_implementation: flash_attention_2\n# why"
+    assert mended == text.replace("flash_attention: true # why", new)
+
+
 def test_names_with_rows_are_written_as_a_mapping_of_lists() -> None:
     mended = with_fix(TEXT, (("peft_trainable_token_indices", {"embed_tokens": (1, 2)}),))
     assert yaml.safe_load(mended)["peft_trainable_token_indices"] == {"embed_tokens": [1, 2]}
