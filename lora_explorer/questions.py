@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from lora_explorer.errors import AdapterRefused, ExplorerError, MemoryUnknown, PreviewRefused
 from lora_explorer.exports.axolotl import Imported
+from lora_explorer.exports.exported import Exported
+from lora_explorer.exports.tools import export_recipe
 from lora_explorer.exports.yaml_documents.reading import read_document
 from lora_explorer.findings import Finding
 from lora_explorer.report import records
@@ -79,6 +81,22 @@ def skeleton(base_model: BaseModel) -> Skeleton:
         from lora_explorer.base_models.skeleton import load_skeleton
 
         return load_skeleton(base_model)
+
+
+def written(imported: Imported, tool: str, skeleton: Skeleton | None) -> Exported:
+    """The file of a program of TOOLS. Raises ExportRefused."""
+    with quiet_libraries():
+        return export_recipe(imported.recipe, tool, skeleton, original=imported.text)
+
+
+def token_problems(imported: Imported, base_model: BaseModel) -> tuple[Finding, ...]:
+    """What Axolotl ends with before training because of the file's new tokens."""
+    with quiet_libraries():
+        from lora_explorer.adapters import find_token_problems, new_tokens_of
+        from lora_explorer.base_models.skeleton import load_skeleton
+
+        in_file = new_tokens_of(read_document(imported.text).values)
+        return find_token_problems(imported.recipe, load_skeleton(base_model), in_file)
 
 
 def plan_of_gpus(n_gpus: int, imported: Imported) -> ParallelPlan:

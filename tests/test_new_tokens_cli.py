@@ -68,3 +68,11 @@ def test_a_card_that_is_not_known_is_told(config: Path) -> None:
     result = run(config, "--gpu", "abacus", "--json")
     assert result.exit_code == 1
     assert "abacus" in json.loads(result.stdout)["findings"][0]["message"]
+
+
+def test_checking_a_file_tells_of_tokens_whose_embedding_and_head_are_not_trained(config: Path) -> None:
+    config.write_text(f"{TEXT}tokens: ['<a>']\n", encoding="utf-8")
+    result = CliRunner().invoke(app, ["check", str(config), "--json"])
+    assert result.exit_code == 1
+    (finding,) = [each for each in json.loads(result.stdout)["findings"] if each["severity"] == "error"]
+    assert (finding["setting"], finding["outcome"]) == ("lora_modules_to_save", "fails at load")

@@ -12,13 +12,12 @@ from lora_explorer import questions
 from lora_explorer.cli.configuration import Config, ModelConfig, all_findings, base_model_of, text_of
 from lora_explorer.cli.output import AT_FAULT, AsJson, at_fault, print_json, tell, write_file
 from lora_explorer.errors import ExplorerError, UnknownBaseModel
-from lora_explorer.exports.axolotl import import_axolotl
+from lora_explorer.exports.axolotl import Imported, import_axolotl
 from lora_explorer.exports.axolotl.filled_in import FilledIn, filled_in
 from lora_explorer.exports.axolotl.fixing import with_all_fixes
 from lora_explorer.exports.yaml_documents.reading import read_document
 from lora_explorer.findings import Finding, errors_among
 from lora_explorer.report import records, terminal
-from lora_explorer.settings import Recipe
 
 _STDIN = Path("-")
 
@@ -78,13 +77,15 @@ def _checked(text: str, model_config: Path | None) -> tuple[Finding, ...]:
     except ExplorerError as error:
         return error.findings
     findings = all_findings(imported)
-    return findings if errors_among(findings) else (*findings, *_model_findings(imported.recipe, model_config))
+    return findings if errors_among(findings) else (*findings, *_model_findings(imported, model_config))
 
 
-def _model_findings(recipe: Recipe, model_config: Path | None) -> tuple[Finding, ...]:
+def _model_findings(imported: Imported, model_config: Path | None) -> tuple[Finding, ...]:
     """What only the base model shows. One that cannot be had is no fault of the configuration."""
     try:
-        return questions.plan(recipe, base_model_of(recipe, model_config)).findings
+        base_model = base_model_of(imported.recipe, model_config)
+        plan = questions.plan(imported.recipe, base_model)
+        return (*plan.findings, *questions.token_problems(imported, base_model))
     except UnknownBaseModel as error:
         unchecked = "What depends on the base model was not checked: "
         return tuple(Finding(each.setting, "warning", f"{unchecked}{each.message}") for each in error.findings)

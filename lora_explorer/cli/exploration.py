@@ -24,7 +24,7 @@ from lora_explorer.cli.configuration import (
 )
 from lora_explorer.cli.output import AT_FAULT, AsJson, at_fault, print_json, tell, write_file
 from lora_explorer.errors import ExplorerError, MemoryUnknown, UnknownBaseModel
-from lora_explorer.exports.tools import AXOLOTL, TOOLS, export_recipe
+from lora_explorer.exports.tools import AXOLOTL, TOOLS
 from lora_explorer.findings import Finding
 from lora_explorer.report import records, terminal
 from lora_explorer.settings import Recipe
@@ -133,7 +133,7 @@ def export(
         tell(all_findings(imported))
         skeleton, findings = (None, ()) if to == AXOLOTL else _skeleton(imported.recipe, model_config)
         tell(findings)
-        written = export_recipe(imported.recipe, to, skeleton, original=imported.text)
+        written = questions.written(imported, to, skeleton)
         tell(written.unsaid)
     if output is None:
         sys.stdout.write(written.text)

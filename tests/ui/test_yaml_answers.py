@@ -68,6 +68,12 @@ def test_lines_are_those_of_the_text_on_screen() -> None:
     assert "batch_size has no effect" in html
 
 
+def test_what_axolotl_fills_in_by_itself_is_told_while_it_takes_the_file() -> None:
+    told = "What Axolotl fills in by itself"
+    assert told in YAML.read(sent())
+    assert told not in YAML.read(sent(lora_r=0))
+
+
 def test_a_fix_changes_the_lines_it_is_about_and_keeps_comments() -> None:
     editor, draft, *_ = outputs = press(sent(), "batch_size")
     gone = [line for line in TEXT.splitlines() if line not in editor.splitlines()]
