@@ -21,10 +21,12 @@ from lora_explorer.settings import Recipe
 
 if TYPE_CHECKING:
     from lora_explorer.adapters import AdapterPlan
+    from lora_explorer.adapters.new_tokens import NewTokensAdvice
     from lora_explorer.base_models import BaseModel
     from lora_explorer.base_models.skeleton import Skeleton
     from lora_explorer.memory import Card, MemoryEstimate
     from lora_explorer.memory.lower_bound import LowerBound
+    from lora_explorer.memory.new_tokens import Weight
     from lora_explorer.memory.plan.parallel_plan import ParallelPlan
     from lora_explorer.memory.savings import Estimate, Saving
     from lora_explorer.preview.request import PreviewRequest
@@ -56,6 +58,23 @@ def plan(recipe: Recipe, base_model: BaseModel) -> AdapterPlan:
         return plan_adapter(recipe, load_skeleton(base_model))
 
 
+def new_tokens(
+    imported: Imported, base_model: BaseModel, typed: str, *, card: Card | None
+) -> tuple[NewTokensAdvice, tuple[Weight | None, ...]]:
+    """What the tokens of a file and further ones need, and what each way weighs. Raises what `plan` raises, and
+    InvalidSettings for what was typed.
+    """
+    with quiet_libraries():
+        from lora_explorer.adapters import advise_on_new_tokens, new_tokens_of, read_new_tokens
+        from lora_explorer.base_models.skeleton import load_skeleton
+        from lora_explorer.memory import estimate_memory
+        from lora_explorer.memory.new_tokens import weigh_ways
+
+        more, in_file = read_new_tokens(typed), new_tokens_of(read_document(imported.text).values)
+        advice = advise_on_new_tokens(imported.recipe, load_skeleton(base_model), in_file, more)
+        return advice, tuple(weigh_ways(advice, base_model, estimate_memory, card=card))
+
+
 def skeleton(base_model: BaseModel) -> Skeleton:
     """The base model on the meta device. Raises UnknownBaseModel."""
     with quiet_libraries():
@@ -68,6 +87,16 @@ def written(imported: Imported, tool: str, skeleton: Skeleton | None) -> Exporte
     """The file of a program of TOOLS. Raises ExportRefused."""
     with quiet_libraries():
         return export_recipe(imported.recipe, tool, skeleton, original=imported.text)
+
+
+def token_problems(imported: Imported, base_model: BaseModel) -> tuple[Finding, ...]:
+    """What Axolotl ends with before training because of the file's new tokens."""
+    with quiet_libraries():
+        from lora_explorer.adapters import find_token_problems, new_tokens_of
+        from lora_explorer.base_models.skeleton import load_skeleton
+
+        in_file = new_tokens_of(read_document(imported.text).values)
+        return find_token_problems(imported.recipe, load_skeleton(base_model), in_file)
 
 
 def plan_of_gpus(n_gpus: int, imported: Imported) -> ParallelPlan:

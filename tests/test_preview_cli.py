@@ -221,7 +221,8 @@ def test_what_would_not_fit_is_refused_and_runs_anyway_when_asked(place: Path, m
 
 def test_data_that_are_not_here_give_way_to_a_built_in_set_with_a_note(place: Path) -> None:
     away = config(place, "away.yml", datasets=[{"path": "./gone.jsonl", "type": "completion"}])
-    unknown = config(place, "unknown.yml", datasets=[{"path": str(place / "model" / "rows.jsonl"), "type": "sharegpt"}])
+    rows = str(place / "model" / "rows.jsonl")
+    unknown = config(place, "unknown.yml", datasets=[{"path": rows, "type": "context_qa"}])
     for file in (away, unknown, config(place, "none.yml", datasets=None)):
         request, (note,) = request_of(Call(file))
         assert (request.data.origin, request.data.name) == ("built-in", "instructions")

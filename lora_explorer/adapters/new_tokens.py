@@ -7,13 +7,15 @@ ends before training where a file adds `tokens` and does not save the two module
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from lora_explorer.adapters.plan import plan_adapter
 from lora_explorer.base_models.skeleton import Skeleton
-from lora_explorer.errors import ExplorerError
+from lora_explorer.errors import ExplorerError, InvalidSettings
+from lora_explorer.findings import Finding, Fix
 from lora_explorer.settings import Recipe
 
 Need = Literal["needed", "may be needed", "not needed"]
@@ -27,6 +29,16 @@ _PAIR_OF = {
 }
 _USUAL_PAIR = ("embed_tokens", "lm_head")
 _ROLES = ("bos_token", "eos_token", "unk_token")
+_REFUSED = "Axolotl refuses tokens without the pair; give them reserved ids with added_tokens_overrides instead."
+_IDS_UNKNOWN = "Which rows they are only the tokenizer knows; write their ids as peft_trainable_token_indices."
+# By which settings new tokens are trained.
+_TRAINING = ("lora_modules_to_save", "peft_trainable_token_indices", "peft_ensure_weight_tying")
+_MOST_NEW_TOKENS = 10_000
+_MOST_DIGITS = 9
+_LONGEST_TEXT = 100_000
+_TOO_MANY = f"At most {_MOST_NEW_TOKENS:,} new tokens are looked at here."
+_WHOLE_NUMBER = re.compile("[0-9]+|[0-9]{1,3}(,[0-9]{3})+")
+_ANY_NUMBER = re.compile(r"[-+]?[\d._]*\d(e\d+)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -34,16 +46,27 @@ class NewTokens:
     """What a file says about tokens.
 
     tokens: appended to the tokenizer. special: role and token, which may be known to it; padding is never trained.
-    overridden: reserved ids of the tokenizer that get another text.
+    overridden: reserved ids of the tokenizer that get another text. unnamed: how many more are appended, by whatever
+    name.
     """
 
     tokens: tuple[str, ...] = ()
     special: tuple[tuple[str, str], ...] = ()
     overridden: tuple[int, ...] = ()
+    unnamed: int = 0
 
     @property
     def count(self) -> int:
-        return len(self.tokens) + len(self.special) + len(self.overridden)
+        return self.appended + len(self.special) + len(self.overridden)
+
+    @property
+    def appended(self) -> int:
+        return len(self.tokens) + self.unnamed
+
+    def and_also(self, others: NewTokens) -> NewTokens:
+        """These and the appended ones among others."""
+        tokens = tuple(dict.fromkeys((*self.tokens, *others.tokens)))
+        return replace(self, tokens=tokens, unnamed=self.unnamed + others.unnamed)
 
 
 @dataclass(frozen=True)
@@ -52,7 +75,8 @@ class Way:
 
     settings: keys to write, with the ids of the rows left out where nobody can know them. recipe: the recipe with them,
     any ids standing for the real ones. trainable_params, adapter_file_bytes: beyond those of the recipe without.
-    refused: why the way is closed, in which case both are None. caution: what else to know.
+    refused: why the way is closed, in which case both are None. caution: what else to know. fix: what to change in the
+    file to go this way; empty where nothing is to change, or nobody can know it. is_chosen: the file goes it already.
     """
 
     title: str
@@ -62,6 +86,8 @@ class Way:
     adapter_file_bytes: int | None
     refused: str = ""
     caution: str = ""
+    fix: Fix = ()
+    is_chosen: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +95,8 @@ class NewTokensAdvice:
     """need and sentence: whether `lora_modules_to_save` must name the pair, and why.
 
     pair: the two names Axolotl looks for; missing: those of them that the recipe does not save.
-    ways: what there is to choose from, the largest first.
+    plain: the recipe without any of it, which costs are held against. ways: what there is to choose from, the largest
+    first.
     """
 
     new_tokens: NewTokens
@@ -77,7 +104,11 @@ class NewTokensAdvice:
     sentence: str
     pair: tuple[str, ...]
     missing: tuple[str, ...]
+    plain: Recipe
     ways: tuple[Way, ...]
+
+
+_NONE = NewTokens()
 
 
 def new_tokens_of(values: Mapping[Any, Any]) -> NewTokens:
@@ -95,13 +126,94 @@ def new_tokens_of(values: Mapping[Any, Any]) -> NewTokens:
     )
 
 
-def advise_on_new_tokens(recipe: Recipe, skeleton: Skeleton, new_tokens: NewTokens) -> NewTokensAdvice:
-    """Whether the pair is needed, and what it and its alternatives cost. Raises what plan_adapter raises."""
+def read_new_tokens(text: str) -> NewTokens:
+    """Tokens to append, as somebody types them: texts with commas between them, or how many.
+
+    Raises InvalidSettings for a number that is none, and for more than is looked at.
+    """
+    if len(text) > _LONGEST_TEXT:
+        raise _unusable(_TOO_MANY)
+    number = text.strip()
+    if _WHOLE_NUMBER.fullmatch(number):
+        found = NewTokens(unnamed=int(number.replace(",", "")[:_MOST_DIGITS]))
+    elif _ANY_NUMBER.fullmatch(number):
+        raise _unusable(f"A number of new tokens is whole and not negative, got {number[:20]}.")
+    else:
+        parts = (part.strip() for part in text.split(","))
+        found = NewTokens(tokens=tuple(dict.fromkeys(part for part in parts if part)))
+    if found.count > _MOST_NEW_TOKENS:
+        raise _unusable(_TOO_MANY)
+    return found
+
+
+def _unusable(sentence: str) -> InvalidSettings:
+    return InvalidSettings((Finding("tokens", "error", sentence),))
+
+
+def find_token_problems(recipe: Recipe, skeleton: Skeleton, in_file: NewTokens) -> tuple[Finding, ...]:
+    """What Axolotl ends with before training: tokens whose embedding and head are not trained."""
+    pair = _PAIR_OF.get(skeleton.config.model_type, _USUAL_PAIR)
+    missing = tuple(name for name in pair if name not in recipe.lora_modules_to_save)
+    need, sentence = _need(recipe, in_file, pair, missing)
+    if need != "needed" or not missing:
+        return ()
+    absent = _absent(skeleton, pair)
+    fix: Fix = () if absent else (("lora_modules_to_save", (*recipe.lora_modules_to_save, *missing)),)
+    why = absent or "A row of an embedding that nothing trains keeps what it started with."
+    return (Finding("lora_modules_to_save", "error", sentence, outcome="fails at load", why=why, fix=fix),)
+
+
+def advise_on_new_tokens(
+    recipe: Recipe, skeleton: Skeleton, in_file: NewTokens, more: NewTokens = _NONE
+) -> NewTokensAdvice:
+    """Whether the pair is needed, and what it and its alternatives cost. Raises what plan_adapter raises.
+
+    more: tokens that the file does not have yet; a fix adds those that have a name.
+    """
+    new_tokens = in_file.and_also(more)
     pair = _PAIR_OF.get(skeleton.config.model_type, _USUAL_PAIR)
     missing = tuple(name for name in pair if name not in recipe.lora_modules_to_save)
     need, sentence = _need(recipe, new_tokens, pair, missing)
-    ways = tuple(_ways(recipe, skeleton, new_tokens, pair)) if recipe.adapter and new_tokens.count else ()
-    return NewTokensAdvice(new_tokens, need, sentence, pair, missing, ways)
+    plain = _without(recipe, pair)
+    asked = recipe.adapter and new_tokens.count
+    ways = tuple(_ways(plain, skeleton, new_tokens, pair)) if asked else ()
+    added: dict[str, Any] = {"tokens": new_tokens.tokens} if new_tokens.tokens != in_file.tokens else {}
+    ways = tuple(_held_against(recipe, way, added) for way in ways)
+    return NewTokensAdvice(new_tokens, need, sentence, pair, missing, plain, ways)
+
+
+def _without(recipe: Recipe, pair: tuple[str, ...]) -> Recipe:
+    return recipe.changed(
+        lora_modules_to_save=tuple(name for name in recipe.lora_modules_to_save if name not in pair),
+        peft_trainable_token_indices=None,
+        peft_ensure_weight_tying=False,
+    )
+
+
+def _held_against(recipe: Recipe, way: Way, added: dict[str, Any]) -> Way:
+    """The way, with what leads to it from a recipe."""
+    if way.recipe is None:
+        return way
+    is_chosen = all(_kind(name, recipe) == _kind(name, way.recipe) for name in _TRAINING)
+    if not way.settings:
+        return replace(way, is_chosen=is_chosen and not added)
+    wanted = {name: _written(way.recipe, name) for name in _TRAINING}
+    changes = {name: value for name, value in wanted.items() if value != _written(recipe, name)}
+    return replace(way, fix=tuple((changes | added).items()), is_chosen=is_chosen and not added)
+
+
+def _written(recipe: Recipe, name: str) -> Any:
+    """A value as it stands in a file; None where the key is not needed."""
+    value = getattr(recipe, name)
+    return dict(value) if isinstance(value, Mapping) else value or None
+
+
+def _kind(name: str, recipe: Recipe) -> object:
+    """What a recipe trains by one setting; not by which order, or which rows."""
+    value = getattr(recipe, name)
+    if name == "peft_trainable_token_indices":
+        return frozenset(value) if isinstance(value, Mapping) else frozenset(_USUAL_PAIR[:1] if value else ())
+    return frozenset(value) if isinstance(value, tuple) else value
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -112,7 +224,7 @@ def _need(recipe: Recipe, new_tokens: NewTokens, pair: tuple[str, ...], missing:
     both = " and ".join(pair)
     if not recipe.adapter:
         return "not needed", "Without an adapter every weight is trained, embeddings too."
-    if new_tokens.tokens:
+    if new_tokens.appended:
         state = "and the file saves them" if not missing else f"and the file lacks {' and '.join(missing)}"
         return "needed", f"With tokens, Axolotl starts only if lora_modules_to_save names {both}, {state}."
     if any(role in _ROLES for role, _ in new_tokens.special):
@@ -127,12 +239,7 @@ def _need(recipe: Recipe, new_tokens: NewTokens, pair: tuple[str, ...], missing:
     return "not needed", "The file adds no token; a pad_token alone is never trained."
 
 
-def _ways(recipe: Recipe, skeleton: Skeleton, new_tokens: NewTokens, pair: tuple[str, ...]) -> Iterator[Way]:
-    plain = recipe.changed(
-        lora_modules_to_save=tuple(name for name in recipe.lora_modules_to_save if name not in pair),
-        peft_trainable_token_indices=None,
-        peft_ensure_weight_tying=False,
-    )
+def _ways(plain: Recipe, skeleton: Skeleton, new_tokens: NewTokens, pair: tuple[str, ...]) -> Iterator[Way]:
     saved = (*plain.lora_modules_to_save, *pair)
     tied = _is_tied(skeleton)
     whole = {"lora_modules_to_save": saved}
@@ -148,11 +255,7 @@ def _row_ways(plain: Recipe, skeleton: Skeleton, new_tokens: NewTokens, *, tied:
     embedding, head = _names_in(skeleton)
     known = new_tokens.count == len(new_tokens.overridden)
     rows = new_tokens.overridden if known else tuple(range(new_tokens.count))
-    refused = (
-        "Axolotl refuses tokens without the pair; give them reserved ids with added_tokens_overrides instead."
-        if new_tokens.tokens
-        else ""
-    )
+    caution = _REFUSED if new_tokens.appended else "" if known else _IDS_UNKNOWN
     if tied or head is None:
         by_title: dict[str, Any] = {"Train only their rows": {embedding: rows}}
     else:
@@ -162,7 +265,7 @@ def _row_ways(plain: Recipe, skeleton: Skeleton, new_tokens: NewTokens, *, tied:
         }
     for title, value in by_title.items():
         changes = {"peft_trainable_token_indices": value}
-        yield _way(title, plain, skeleton, changes, caution=refused, shown=changes if known else {})
+        yield _way(title, plain, skeleton, changes, caution=caution, shown=changes if known else {})
 
 
 def _way(

@@ -10,6 +10,7 @@ from lora_explorer import __version__
 from lora_explorer.cli import exploration
 from lora_explorer.cli.check import check
 from lora_explorer.cli.kept_runs import runs
+from lora_explorer.cli.new_tokens import new_tokens
 from lora_explorer.cli.preview import preview
 from lora_explorer.cli.schema import schema
 
@@ -27,6 +28,7 @@ _COMMANDS = (
     check,
     exploration.export,
     exploration.compare,
+    new_tokens,
     preview,
     schema,
 )

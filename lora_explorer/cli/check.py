@@ -90,16 +90,16 @@ def _checked(text: str, name: str, base_model: str | None, model_config: Path | 
         imported = configuration_in(text, name, base_model)
     except ExplorerError as error:
         return error.findings
-    return (*all_findings(imported), *_model_findings(imported, model_config))
+    findings = all_findings(imported)
+    return findings if errors_among(findings) else (*findings, *_model_findings(imported, model_config))
 
 
 def _model_findings(imported: Imported, model_config: Path | None) -> tuple[Finding, ...]:
-    """What only the base model shows, where nothing else is at fault. One that cannot be had is no fault."""
-    if errors_among(all_findings(imported)):
-        return ()
-    recipe = imported.recipe
+    """What only the base model shows. One that cannot be had is no fault of the configuration."""
     try:
-        return questions.plan(recipe, base_model_of(recipe, model_config)).findings
+        base_model = base_model_of(imported.recipe, model_config)
+        plan = questions.plan(imported.recipe, base_model)
+        return (*plan.findings, *questions.token_problems(imported, base_model))
     except UnknownBaseModel as error:
         unchecked = "What depends on the base model was not checked: "
         return tuple(Finding(each.setting, "warning", f"{unchecked}{each.message}") for each in error.findings)

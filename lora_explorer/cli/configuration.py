@@ -78,7 +78,7 @@ def base_model_of(recipe: Recipe, model_config: Path | None) -> BaseModel:
 
     if model_config is None:
         return find_base_model(recipe.base_model)
-    return base_model_from_config(_text_of(model_config), recipe.base_model or str(model_config))
+    return base_model_from_config(text_of(model_config), recipe.base_model or str(model_config))
 
 
 def named_text_of(config: Path) -> tuple[str, str]:
@@ -87,7 +87,7 @@ def named_text_of(config: Path) -> tuple[str, str]:
         raise typer.BadParameter(f"There is no {FILE_NAME} in the folder {config}.")
     if config.is_dir() or _is_on_the_hub(config):
         return find_adapter_config(str(config)), FILE_NAME
-    return _text_of(config), config.name
+    return text_of(config), config.name
 
 
 def _is_on_the_hub(config: Path) -> bool:
@@ -96,7 +96,7 @@ def _is_on_the_hub(config: Path) -> bool:
     return not here and is_hub_id(str(config)) and config.suffix not in (".yml", ".yaml", ".json")
 
 
-def _text_of(file: Path) -> str:
+def text_of(file: Path) -> str:
     """The text of a file, or of stdin, cut where it is too large for either reader.
 
     What is no UTF-8 becomes a character that the readers refuse, with its line.

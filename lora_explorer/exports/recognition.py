@@ -61,11 +61,16 @@ def import_configuration(text: str, file_name: str = "") -> Imported:
     result is that of an Axolotl YAML that means the same.
     Raises UnreadableYaml and InvalidSettings, in one sentence each.
     """
+    return import_foreign(text, file_name) or import_axolotl(text)
+
+
+def import_foreign(text: str, file_name: str = "") -> Imported | None:
+    """Read a file of any program but Axolotl, as `import_configuration` does; None for a file of Axolotl's."""
     values = _values(text, file_name)
     tool = recognise(values)
     if tool is None:
         raise UnreadableYaml(_of_nobody(values))
-    return import_axolotl(text) if tool.read is None else _imported(tool, values)
+    return None if tool.read is None else _imported(tool, values)
 
 
 def _imported(tool: Tool, values: Mapping[Any, Any]) -> Imported:

@@ -13,11 +13,13 @@ from lora_explorer.memory.result import in_parts
 from lora_explorer.report import moments
 
 if TYPE_CHECKING:
+    from lora_explorer.adapters.new_tokens import NewTokensAdvice, Way
     from lora_explorer.adapters.result import AdapterPlan
     from lora_explorer.exports.axolotl.filled_in import FilledIn
     from lora_explorer.findings import Finding
     from lora_explorer.memory import CardFit, MemoryEstimate
     from lora_explorer.memory.lower_bound import LowerBound
+    from lora_explorer.memory.new_tokens import Weight
     from lora_explorer.memory.savings import Saving
 
 Record = dict[str, Any]
@@ -70,6 +72,33 @@ def lower_bound_record(bound: LowerBound) -> Record:
         "lower_bound_parts": dict(in_parts(bound.parts)),
         "why": bound.reason,
         "left_out": list(bound.left_out),
+    }
+
+
+def new_tokens_record(advice: NewTokensAdvice, weights: Iterable[Weight | None]) -> Record:
+    """Whether embedding and head are needed, and each way with what it adds; None where something is not known."""
+    return {
+        "need": advice.need,
+        "sentence": advice.sentence,
+        "pair": list(advice.pair),
+        "missing": list(advice.missing),
+        "new_tokens": asdict(advice.new_tokens) | {"special": [list(each) for each in advice.new_tokens.special]},
+        "ways": [_way_record(way, weight) for way, weight in zip(advice.ways, weights, strict=True)],
+    }
+
+
+def _way_record(way: Way, weight: Weight | None) -> Record:
+    return {
+        "title": way.title,
+        "in_the_file": way.is_chosen,
+        "trainable_params": way.trainable_params,
+        "adapter_file_bytes": way.adapter_file_bytes,
+        "process_bytes": weight.process_bytes if weight else None,
+        "more_process_bytes": weight.more_bytes if weight else None,
+        "fits": weight.fits if weight else None,
+        "caution": way.caution,
+        "refused": way.refused,
+        "changes": dict(way.fix),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from lora_explorer.findings import Finding
 from lora_explorer.report import words
+from lora_explorer.report.mending import fix_in_words
 from lora_explorer.report.notes import sentence_of
 from lora_explorer.report.records import Record
 from lora_explorer.report.savings import change_in_words
@@ -31,6 +32,8 @@ __all__ = [
     "show_count",
     "show_estimate",
     "show_filled_in",
+    "show_measurement",
+    "show_new_tokens",
     "show_still_known",
 ]
 
@@ -171,6 +174,32 @@ def show_comparison(rows: Iterable[Record]) -> None:
         for row in rows
     ]
     _show(_table("", ("Configuration", "Trainable parameters", "Share", "Adapter file", "Peak allocated"), lines))
+
+
+def show_new_tokens(record: Record) -> None:
+    """Whether embedding and head must be trained, and each way with what it adds."""
+    rows = [
+        (
+            way["title"],
+            _more(way["trainable_params"], words.exact_count),
+            _more(way["adapter_file_bytes"], words.file_size),
+            _more(way["more_process_bytes"], _gib),
+            "in the file" if way["in_the_file"] else "",
+        )
+        for way in record["ways"]
+    ]
+    _show(Text(record["sentence"]))
+    if rows:
+        columns = ("Way", "Trainable parameters", "Adapter file", "Peak memory", "")
+        _show(_table("What each way adds", columns, rows))
+    fixes = [(way["title"], tuple(way["changes"].items())) for way in record["ways"] if way["changes"]]
+    _show(*(Text(f"{title}: write {fix_in_words(fix)}.") for title, fix in fixes))
+    cautions = dict.fromkeys(way["refused"] or way["caution"] for way in record["ways"])
+    _show(*(Text(sentence) for sentence in cautions if sentence))
+
+
+def _more(count: int | None, in_words: Callable[[int], str]) -> str:
+    return "unknown" if count is None else f"+{in_words(max(count, 0))}"
 
 
 def show(sentence: str) -> None:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import gradio as gr
 
 from lora_explorer.base_models import Access, BaseModel
-from lora_explorer.errors import ExplorerError, InvalidSettings, MemoryUnknown
-from lora_explorer.exports.axolotl import export_axolotl
+from lora_explorer.errors import ExplorerError, InvalidSettings, MemoryUnknown, UnknownBaseModel
 from lora_explorer.findings import Finding
 from lora_explorer.memory import Card
 from lora_explorer.report import (
@@ -31,7 +30,7 @@ from lora_explorer.report import (
 )
 from lora_explorer.report.html import Html
 from lora_explorer.settings import Recipe, errors_among, find_problems
-from lora_explorer.ui.draft import Draft
+from lora_explorer.ui.draft import Draft, read_yaml
 from lora_explorer.ui.interests import Interests
 from lora_explorer.ui.pick_list import pick_list
 from lora_explorer.ui.savings_press import touches_of
@@ -40,6 +39,7 @@ from lora_explorer.ui.tracer import InProcess, Memory
 
 if TYPE_CHECKING:
     from lora_explorer.adapters.result import AdapterPlan
+    from lora_explorer.base_models.skeleton import Skeleton
     from lora_explorer.memory import MemoryEstimate
     from lora_explorer.memory.lower_bound import LowerBound
     from lora_explorer.memory.savings import Saving
@@ -70,12 +70,13 @@ class Answers:
     def count(self, sent: Any, request: gr.Request | None = None) -> Outputs:
         """Outputs: count tiles, side notes. The live path, so both are small."""
         try:
-            question = self._read(Draft.from_page(sent))
+            draft = Draft.from_page(sent)
+            question = self.read(draft)
             plan = _plan(question)
         except ExplorerError as error:
             return gr.skip(), side_notes(error.findings)
         self.interests.note_counted(_visitor(request), sent)
-        findings = (*question.findings, *plan.findings)
+        findings = (*question.findings, *plan.findings, *_token_problems(draft, question))
         facts = notes.group_facts(question.recipe, plan)
         return headline.count_tiles(plan), side_notes(findings, question.recipe, facts)
 
@@ -87,7 +88,7 @@ class Answers:
 
     def _weighed(self, draft: Draft) -> tuple[Outputs, tuple[Finding, ...]]:
         """The figures, and why there are none."""
-        question, card = self._read(draft), draft.held_against()
+        question, card = self.read(draft), draft.held_against()
         try:
             estimate = self._estimate(question, draft)
         except MemoryUnknown as error:
@@ -104,7 +105,7 @@ class Answers:
 
     def _verdicts(self, draft: Draft) -> Html:
         try:
-            return memory_bar.card_chips(self._estimate(self._read(draft), draft, every_card=True))
+            return memory_bar.card_chips(self._estimate(self.read(draft), draft, every_card=True))
         except MemoryUnknown as error:
             return lower_bound.no_verdicts(str(error))
 
@@ -129,19 +130,17 @@ class Answers:
         from lora_explorer.memory.savings import find_savings, largest_first
         from lora_explorer.memory.switches import switches
 
-        visitor = _visitor(request)
         draft = Draft.from_page(sent)
-        asked_about = draft.for_page()
-        self.interests.note(visitor, asked_about)
+        asked_about = self.interested_in(draft, request)
         found: list[Saving | None] = []
         try:
-            question, card, segments = self._read(draft), draft.held_against(), draft.expandable_segments
+            question, card, segments = self.read(draft), draft.held_against(), draft.expandable_segments
             asked, touches = (question.recipe, question.base_model), touches_of(question.recipe)
             total = len(list(switches(*asked, expandable_segments=segments)))
             yield savings.savings_list((), tried=0, total=total)
             estimate = self.memory_of_changes.estimate
             for saving in find_savings(*asked, estimate, card=card, expandable_segments=segments):
-                if not self.interests.holds(visitor, asked_about):
+                if not asked_about():
                     return
                 found.append(saving)
                 yield savings.savings_list(largest_first(found), tried=len(found), total=total, touches=touches)
@@ -150,6 +149,12 @@ class Answers:
         except ExplorerError:
             # What stands in the way is told at the settings; the list stays, marked as old.
             yield gr.skip()
+
+    def interested_in(self, draft: Draft, request: gr.Request | None) -> Callable[[], bool]:
+        """Whether the visitor asks about this draft still; asked again and again by an answer that takes long."""
+        visitor, asked_about = _visitor(request), draft.for_page()
+        self.interests.note(visitor, asked_about)
+        return lambda: self.interests.holds(visitor, asked_about)
 
     def details(self, sent: Any, request: gr.Request | None = None) -> Outputs:
         """Outputs: no complaint, line about the base model, pick lists, heat map, coverage table, bars by kind."""
@@ -160,17 +165,16 @@ class Answers:
         # Plotly is not needed for the first page.
         from lora_explorer.report import charts
 
-        plan = _plan(self._read(draft))
+        plan = _plan(self.read(draft))
         return heat_map.heat_map(plan), coverage.coverage_table(plan), charts.params_by_kind(plan)
 
-    def yaml(self, sent: Any) -> Outputs:
-        """Outputs: the YAML of what is on screen, and everything to say about it."""
-        draft = Draft.from_page(sent)
+    def findings_of_adapter(self, draft: Draft) -> tuple[Finding, ...]:
+        """What only the base model shows of a draft whose settings can be used."""
         try:
-            recipe = draft.recipe
+            question = self.read(draft)
+            return (*_plan(question).findings, *_token_problems(draft, question))
         except ExplorerError as error:
-            return gr.skip(), notes.findings_list(error.findings)
-        return export_axolotl(recipe, draft.text), notes.findings_list(what_to_say(draft, recipe))
+            return error.findings
 
     def _estimate(self, question: Question, draft: Draft, *, every_card: bool = False) -> MemoryEstimate:
         return self.memory_of.estimate(
@@ -206,18 +210,29 @@ class Answers:
         found = find_candidates(recipe, load_skeleton(base_model))
         return [gr.update(choices=list(pick_list(name, found))) for name in self.PICK_LISTS]
 
-    def _read(self, draft: Draft) -> Question:
-        recipe = draft.recipe
-        findings = find_problems(recipe)
-        if errors_among(findings):
-            raise InvalidSettings(findings)
+    def recipe_and_skeleton(self, draft: Draft) -> tuple[Recipe, Skeleton | None]:
+        """None for a base model that cannot be had. Raises InvalidSettings, UnreadableYaml."""
+        from lora_explorer.base_models.skeleton import load_skeleton
+
+        recipe, _ = _usable(draft)
+        try:
+            return recipe, load_skeleton(draft.base_model(recipe, self.access))
+        except UnknownBaseModel:
+            return recipe, None
+
+    def read(self, draft: Draft) -> Question:
+        """Raises ExplorerError where the draft cannot be counted."""
+        recipe, findings = _usable(draft)
         return Question(recipe, draft.base_model(recipe, self.access), findings)
 
 
-def what_to_say(draft: Draft, recipe: Recipe) -> tuple[Finding, ...]:
-    """Findings about the recipe, and about keys of the file that are no settings here."""
-    about_text = (finding for finding in draft.opened.findings if finding not in find_problems(draft.opened.recipe))
-    return (*find_problems(recipe), *about_text)
+def _usable(draft: Draft) -> tuple[Recipe, tuple[Finding, ...]]:
+    """Raises InvalidSettings, UnreadableYaml."""
+    recipe = draft.recipe
+    findings = find_problems(recipe)
+    if errors_among(findings):
+        raise InvalidSettings(findings)
+    return recipe, findings
 
 
 def _visitor(request: gr.Request | None) -> str:
@@ -236,6 +251,14 @@ def _plan(question: Question) -> AdapterPlan:
     from lora_explorer.base_models.skeleton import load_skeleton
 
     return plan_adapter(question.recipe, load_skeleton(question.base_model))
+
+
+def _token_problems(draft: Draft, question: Question) -> tuple[Finding, ...]:
+    from lora_explorer.adapters import find_token_problems, new_tokens_of
+    from lora_explorer.base_models.skeleton import load_skeleton
+
+    in_file = new_tokens_of(read_yaml(draft.text).values)
+    return find_token_problems(question.recipe, load_skeleton(question.base_model), in_file)
 
 
 def _base_params(base_model: BaseModel) -> int:

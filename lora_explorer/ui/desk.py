@@ -8,6 +8,7 @@ here, a late answer to an older draft never comes after a newer one.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -23,72 +24,21 @@ ASK_JS = '() => { document.dispatchEvent(new CustomEvent("draft-opened")); }'
 
 # What is chosen beside the recipe, and moves its memory alone.
 _BESIDE = ("card", "expandable_segments")
-# While a slider moves the slower answers keep a distance, so that they do not slow the count. Once the slider rests
-# they come at once.
-_ON_LOAD = f"""
-const later = (act, wait_ms, distance_ms) => {{
-  let waiting, last = -Infinity;
-  const go = () => {{ waiting = undefined; last = performance.now(); act(); }};
-  return () => waiting ??= setTimeout(go, Math.max(wait_ms, last + distance_ms - performance.now()));
-}};
-// Until memory is known for what the page shows, the older figures are marked. Each question has a number, which its
-// answer brings back; so no question that was lost on its way can leave the mark to a later answer.
-let asked = 0;
-const mark = (isOld) => document.body.classList.toggle("weighing", isOld);
-const weighNow = () => {{
-  asked += 1;
-  props.value = {{ ...props.value, asked }};
-  mark(true);
-  trigger("weigh");
-}};
-document.addEventListener("{WEIGHED}", ({{ detail }}) => {{ if (detail === asked) mark(false); }});
-const write = later(() => trigger("write"), 60, 60), draw = later(() => trigger("draw"), 80, 400);
-const weigh = later(weighNow, 120, 600), sort = later(() => trigger("sort"), 400, 1200);
-// What takes seconds waits until nothing has changed for a while.
-let resting;
-const rest = () => {{
-  document.querySelector(".savings-whole")?.classList.add("old");
-  clearTimeout(resting);
-  resting = setTimeout(() => trigger("save"), 1200);
-}};
-const ask = () => {{ trigger("count"); draw(); weigh(); sort(); rest(); }};
-const touch = (held) => {{
-  const beside = (name) => {json.dumps(_BESIDE)}.includes(name);
-  const draft = {{ ...props.value, touched: {{ ...props.value.touched }} }};
-  for (const [name, value] of Object.entries(held)) (beside(name) ? draft : draft.touched)[name] = value;
-  props.value = draft;
-  if (Object.keys(held).every(beside)) {{
-    weighNow();
-    sort();
-    rest();
-  }} else {{
-    ask();
-    write();
-  }}
-}};
-document.addEventListener("{TOUCHED}", ({{ detail: {{ name, value }} }}) => touch({{ [name]: value }}));
-// A saving that is pressed changes several settings at once; the server tells their widgets.
-document.addEventListener("click", ({{ target }}) => {{
-  const pressed = target.closest?.("[data-touches]")?.dataset.touches;
-  if (!pressed) return;
-  const held = JSON.parse(pressed);
-  touch(held);
-  props.value = {{ ...props.value, pressed: Object.keys(held) }};
-  trigger("press");
-}});
-// Where the count stays with an earlier draft, so does all else.
-document.addEventListener("{AT_FAULT}", () => {{ draw(); weigh(); sort(); }});
-document.addEventListener("draft-opened", ask);
-watch("value", ask);
-"""
 
 
 def build_desk(draft: dict[str, Any]) -> gr.HTML:
     """Its value is the draft as `Draft.for_page` gives it. Events: `count`, `write`, `draw`, `weigh`, `sort`, `save`.
 
-    They come in this order, the last one when the draft has rested; `press` when a saving was pressed.
+    They come in this order, the last one when the draft has rested; `press` when a saving was pressed, `mend` when a
+    fix was. `read` or `compare` while the right pane of the YAML tab is in sight.
     """
-    return gr.HTML(draft, html_template="", js_on_load=_ON_LOAD, apply_default_css=False, elem_id="desk")
+    return gr.HTML(draft, html_template="", js_on_load=_on_load(), apply_default_css=False, elem_id="desk")
+
+
+def _on_load() -> str:
+    names = {"BESIDE": _BESIDE, "TOUCHED": TOUCHED, "WEIGHED": WEIGHED, "AT_FAULT": AT_FAULT}
+    constants = "".join(f"const {name} = {json.dumps(value)};\n" for name, value in names.items())
+    return constants + (Path(__file__).parent / "assets" / "desk.js").read_text(encoding="utf-8")
 
 
 def tell(name: str, widget: Any, by: str = TOUCHED) -> None:

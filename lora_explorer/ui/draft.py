@@ -12,8 +12,10 @@ from functools import lru_cache
 from typing import Any
 
 from lora_explorer.base_models import Access, BaseModel, base_model_from_config, find_base_model
-from lora_explorer.errors import InvalidSettings
-from lora_explorer.exports.axolotl import Imported, import_axolotl
+from lora_explorer.errors import ExplorerError, InvalidSettings
+from lora_explorer.exports.axolotl import Imported, export_axolotl
+from lora_explorer.exports.axolotl.reading import imported
+from lora_explorer.exports.yaml_documents.reading import Document, read_document
 from lora_explorer.findings import Finding
 from lora_explorer.memory import Card, find_card
 from lora_explorer.settings import SETTINGS, Recipe, recipe_from
@@ -82,6 +84,18 @@ class Draft:
         """What every widget holds."""
         return {**shown_by(self.opened.recipe), **self.touched}
 
+    @property
+    def written(self) -> str:
+        """The text on screen: with everything that was touched, but for values that cannot be used."""
+        if self.unread is not None:
+            return self.unread
+        try:
+            return export_axolotl(self.recipe, self.text)
+        except ExplorerError as error:
+            at_fault = {finding.setting for finding in error.findings}
+        usable = {name: shown for name, shown in self.touched.items() if SETTINGS[name].key not in at_fault}
+        return replace(self, touched=usable).written if len(usable) < len(self.touched) else self.text
+
     def base_model(self, recipe: Recipe, access: Access) -> BaseModel:
         """The base model of the recipe, or the uploaded one. Raises UnknownBaseModel."""
         if self.config and recipe.base_model == self.config_for:
@@ -104,7 +118,13 @@ class Draft:
 @lru_cache(maxsize=64)
 def open_yaml(text: str) -> Imported:
     """Read an Axolotl YAML. Raises UnreadableYaml, InvalidSettings."""
-    return import_axolotl(text)
+    return imported(read_yaml(text))
+
+
+@lru_cache(maxsize=64)
+def read_yaml(text: str) -> Document:
+    """Read any YAML mapping; what it holds is only read. Raises UnreadableYaml."""
+    return read_document(text)
 
 
 @lru_cache(maxsize=64)

@@ -14,7 +14,7 @@ from lora_explorer.memory import Card
 from lora_explorer.report import headline
 from lora_explorer.report.html import Html, tag
 from lora_explorer.settings import Group
-from lora_explorer.ui.controls import Choices, Controls, build_group
+from lora_explorer.ui.controls import Beneath, Choices, Controls, build_group
 from lora_explorer.ui.draft import Shelf
 
 ASSETS = Path(__file__).parent / "assets"
@@ -46,15 +46,6 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class YamlTab:
-    editor: gr.Code
-    findings: gr.HTML
-    upload: gr.UploadButton
-    download: gr.Button
-    copy: gr.Button
-
-
-@dataclass(frozen=True)
 class ModelFile:
     """The line about the base model, and the button that takes a config.json instead."""
 
@@ -71,10 +62,10 @@ def build_header() -> gr.Button:
         return gr.Button("Copy YAML", variant="primary", size="sm", elem_id="copy-yaml", scale=0)
 
 
-def build_controls(shelf: Shelf, choices: Choices, *, public: bool) -> tuple[Controls, ModelFile]:
-    """Every group of settings, and what belongs to the base model beside its setting."""
+def build_controls(shelf: Shelf, choices: Choices, beneath: Beneath, *, public: bool) -> tuple[Controls, ModelFile]:
+    """Every group of settings, and what belongs to the base model beside its setting. beneath: as for `build_group`."""
     found: list[ModelFile] = []
-    beneath = {"base_model": lambda: found.append(_model_file(public=public))}
+    beneath = {"base_model": lambda: found.append(_model_file(public=public)), **beneath}
     controls: dict[str, Component] = {}
     with gr.Column(elem_id="controls", scale=0):
         for group in Group:
@@ -153,18 +144,6 @@ def build_charts(
         js_on_load=script_of("memory_notes.js"),
     )
     return Answered(*tiles, bar, chips, peak, savings, heat, coverage, kinds, said), picker, segments
-
-
-def build_yaml(text: str) -> tuple[gr.Code, gr.HTML, gr.UploadButton, gr.Button]:
-    """The text both ways: it follows the controls, and the controls follow it."""
-    with gr.Column(elem_id="panel-yaml"):
-        with gr.Row(elem_id="head-yaml"):
-            question("What does Axolotl get?", "edit or paste: the controls follow; comments and unknown keys stay")
-            upload = gr.UploadButton("Open a file", file_types=[".yml", ".yaml"], type="binary", size="sm", scale=0)
-            download = gr.Button("Download", size="sm", scale=0, elem_id="download-yaml")
-        findings = fragment(Html(""), "yaml-findings")
-        editor = gr.Code(text, language="yaml", elem_id="yaml", show_label=False, container=False, buttons=[])
-    return editor, findings, upload, download
 
 
 def question(title: str, quiet: str) -> None:

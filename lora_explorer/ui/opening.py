@@ -9,10 +9,12 @@ import gradio as gr
 
 from lora_explorer.base_models import base_model_from_config
 from lora_explorer.errors import ExplorerError, UnreadableYaml
+from lora_explorer.exports.axolotl import Imported
+from lora_explorer.exports.yaml_documents.reading import LARGEST_TEXT_BYTES
 from lora_explorer.report import notes
 from lora_explorer.settings import SETTINGS
-from lora_explorer.ui.answers import what_to_say
 from lora_explorer.ui.draft import Draft
+from lora_explorer.ui.opened_file import OpenedFile, uploaded_name
 
 Outputs = Any
 # Else a browser stays silent when the same file is chosen again.
@@ -20,26 +22,58 @@ FORGET_FILES_JS = "() => document.querySelectorAll('input[type=file]').forEach((
 
 
 def open_text(text: str, sent: Any) -> Outputs:
-    """Outputs: draft, findings, then every widget. What cannot be read is kept aside and changes no widget."""
+    """Outputs: draft, then every widget. What cannot be read is kept aside and changes no widget."""
     before = Draft.from_page(sent)
-    after = before.with_text(text or "")
+    return shown_after(before, before.with_text(text or ""))[1:]
+
+
+def open_upload(content: bytes, sent: Any, sent_file: Any) -> Outputs:
+    """Outputs: what is said of the file, the file, the editor, then those of `open_text`.
+
+    sent_file: its name is the upload's. Another program's file is opened as the Axolotl YAML that means the same.
+    """
     try:
-        said = what_to_say(after, after.recipe)
+        text = _text_of(content)
+        foreign = _foreign(text, uploaded_name(sent_file))
     except ExplorerError as error:
-        return replace(before, unread=text or "").for_page(), notes.findings_list(error.findings), *_untouched()
-    old, new = before.shown, after.shown
-    widgets = (gr.skip() if new[name] == old[name] else new[name] for name in SETTINGS)
-    return after.for_page(), notes.findings_list(said), *widgets
+        return notes.findings_list(error.findings), gr.skip(), *untouched()
+    if foreign:
+        return notes.findings_list(foreign.findings), *opened(OpenedFile(text=foreign.text), sent)
+    return "", *opened(replace(OpenedFile.from_page(sent_file), text=text), sent)
 
 
-def open_upload(content: bytes, sent: Any) -> Outputs:
-    """Outputs: the editor, then those of `open_text`."""
+def opened(file: OpenedFile, sent: Any) -> Outputs:
+    """Outputs: the file, the editor, then those of `open_text`."""
+    return file.for_page(), file.text, *open_text(file.text or "", sent)
+
+
+def _foreign(text: str, name: str) -> Imported | None:
+    """The settings in another program's file; None for what is Axolotl's. Raises UnreadableYaml, InvalidSettings."""
+    from lora_explorer.exports.recognition import import_foreign
+
     try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError:
-        error = UnreadableYaml("The file is not UTF-8 text.")
-        return gr.skip(), gr.skip(), notes.findings_list(error.findings), *_untouched()
-    return text, *open_text(text, sent)
+        return import_foreign(text, name)
+    except UnreadableYaml:
+        if name.endswith(".json"):
+            raise
+        # What is wrong with a YAML is told at its line.
+        return None
+
+
+def shown_after(before: Draft, after: Draft) -> Outputs:
+    """Outputs: the editor, the draft, then every widget. Only what another draft changes is written."""
+    try:
+        new = after.shown
+    except ExplorerError:
+        return after.text, replace(before, unread=after.text).for_page(), *_widgets()
+    old = before.shown
+    widgets = (gr.skip() if new[name] == old[name] else new[name] for name in SETTINGS)
+    return after.written, after.for_page(), *widgets
+
+
+def untouched() -> Outputs:
+    """Outputs as of `shown_after`, where nothing changes."""
+    return gr.skip(), gr.skip(), *_widgets()
 
 
 def open_config(content: bytes, sent: Any) -> Outputs:
@@ -59,10 +93,15 @@ def open_config(content: bytes, sent: Any) -> Outputs:
         return gr.skip(), notes.complaint(str(error))
 
 
-def untouched_upload() -> Outputs:
-    """Outputs as of `open_upload`, where there was nothing to open."""
-    return gr.skip(), gr.skip(), gr.skip(), *_untouched()
+def _text_of(content: bytes) -> str:
+    """Raises UnreadableYaml."""
+    if len(content) > LARGEST_TEXT_BYTES:
+        raise UnreadableYaml(f"The file is larger than {LARGEST_TEXT_BYTES // 1024} KiB, far more than a YAML needs.")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UnreadableYaml("The file is not UTF-8 text.") from error
 
 
-def _untouched() -> tuple[Any, ...]:
+def _widgets() -> tuple[Any, ...]:
     return tuple(gr.skip() for _ in SETTINGS)

@@ -13,17 +13,19 @@ from lora_explorer.base_models import Access, preset_models
 from lora_explorer.memory import cards, find_card
 from lora_explorer.preview.request import Limits
 from lora_explorer.preview.supervision.queue import RunQueue
-from lora_explorer.ui import layout, opening, preview_layout, preview_page
+from lora_explorer.ui import layout, opening, preview_layout, preview_page, yaml_layout, yaml_page
 from lora_explorer.ui.answers import Answers
 from lora_explorer.ui.controls import Choices, Controls
 from lora_explorer.ui.desk import ASK_JS, build_desk, tell
 from lora_explorer.ui.draft import Draft
+from lora_explorer.ui.new_tokens import NewTokenAnswers, build_new_tokens
 from lora_explorer.ui.preview_answers import PreviewAnswers
 from lora_explorer.ui.preview_form import PUBLIC_LIMITS
 from lora_explorer.ui.preview_page import PreviewTabs
 from lora_explorer.ui.run_answers import RunAnswers
 from lora_explorer.ui.savings_press import show_pressed
 from lora_explorer.ui.tracer import InProcess, Memory
+from lora_explorer.ui.yaml_answers import YamlAnswers
 
 START_RECIPE = "llama-3-8b-lora.yml"
 # Uploads and archives, in seconds: looked through every hour, gone after a day.
@@ -52,9 +54,10 @@ class Page:
     desk: gr.HTML
     controls: Controls
     model: layout.ModelFile
+    new_tokens: gr.HTML
     answered: layout.Answered
     segments: gr.Checkbox
-    yaml: layout.YamlTab
+    yaml: yaml_layout.YamlTab
     preview: PreviewTabs
 
     @property
@@ -113,7 +116,10 @@ def _build(answers: Answers, runs: RunAnswers) -> Page:
     desks = preview_page.build_desks(desk, public=runs.public)
     copy = layout.build_header()
     with gr.Row(elem_id="columns"):
-        controls, model = layout.build_controls(start.shown, _preset_choices(), public=not answers.access.folders)
+        token_plan: list[gr.HTML] = []
+        beneath = {"lora_modules_to_save": lambda: token_plan.append(build_new_tokens())}
+        public = not answers.access.folders
+        controls, model = layout.build_controls(start.shown, _preset_choices(), beneath, public=public)
         with gr.Column(elem_id="answers"):
             tiles = layout.build_tiles(card)
             with gr.Tabs(elem_id="tabs"):
@@ -121,16 +127,17 @@ def _build(answers: Answers, runs: RunAnswers) -> Page:
                     answered, picker, segments = layout.build_charts(cards(), card, tiles)
                 with gr.Tab("Preview", id="preview") as preview:
                     run_card, run = preview_layout.build_start(public=runs.public), preview_layout.build_run()
-                with gr.Tab("YAML", id="yaml"):
-                    yaml = layout.YamlTab(*layout.build_yaml(start.text), copy)
+                with gr.Tab("YAML", id="yaml") as text:
+                    yaml = yaml_layout.build_yaml(start.text, copy)
                 with gr.Tab("History", id="history") as history:
                     kept = preview_layout.build_history()
     tell("card", picker)
     tell("expandable_segments", segments)
     explore.select(None, None, None, js=MEASURE_AGAIN_JS)
+    text.select(None, None, None, js=yaml_page.OPENED_JS)
     tabs = PreviewTabs(runs, desks, run_card, run, kept)
     preview_page.wire_preview(tabs, preview=preview, history=history)
-    return Page(answers, desk, controls, model, answered, segments, yaml, tabs)
+    return Page(answers, desk, controls, model, token_plan[0], answered, segments, yaml, tabs)
 
 
 def _preset_choices() -> Choices:
@@ -151,18 +158,14 @@ def _wire_answers(page: Page) -> None:
     desk.sort(answers.cards, desk, answered.chips, **page.live)
     desk.save(answers.savings, desk, answered.savings, **page.live | {"queue": True, "concurrency_limit": None})
     desk.press(show_pressed, desk, [page.segments, *page.controls.values()], **page.live)
-    desk.write(answers.yaml, desk, [page.yaml.editor, page.yaml.findings], **page.live)
 
 
 def _wire_yaml(page: Page) -> None:
-    """A file that was opened changes the desk, and the desk asks."""
-    yaml = page.yaml
-    opened = [page.desk, yaml.findings, *page.controls.values()]
-    yaml.editor.input(opening.open_text, [yaml.editor, page.desk], opened, **page.live)
-    uploaded = yaml.upload.upload(opening.open_upload, [yaml.upload, page.desk], [yaml.editor, *opened], **page.live)
-    uploaded.then(None, js=opening.FORGET_FILES_JS)
-    yaml.copy.click(None, yaml.editor, None, js=layout.script_of("copy.js"))
-    yaml.download.click(None, yaml.editor, None, js=layout.script_of("download.js"))
+    tokens = NewTokenAnswers(page.answers)
+    answers = YamlAnswers(page.answers, tokens, start_draft().text)
+    yaml_page.wire_yaml(page.yaml, answers, page.desk, page.controls, page.live)
+    slow = page.live | {"queue": True, "concurrency_limit": None}
+    page.new_tokens.ask(tokens.weigh, [page.desk, page.new_tokens], page.new_tokens, **slow)
 
 
 def _wire_model_file(page: Page) -> None:

@@ -14,9 +14,9 @@ from lora_explorer.preview.data.files import MOST_FILE_BYTES, MOST_PUBLIC_FILE_B
 from lora_explorer.ui import opening, preview_layout
 from lora_explorer.ui.controls import Controls
 from lora_explorer.ui.history_answers import HistoryAnswers
-from lora_explorer.ui.layout import YamlTab
 from lora_explorer.ui.preview_desk import OPENED_JS, READY_JS, build_preview_desk, build_shown
 from lora_explorer.ui.run_answers import RunAnswers
+from lora_explorer.ui.yaml_layout import YamlTab
 
 POLL_SECONDS = 0.4
 _LINE = "preview"
@@ -100,7 +100,7 @@ def wire_preview(tabs: PreviewTabs, *, preview: gr.Tab, history: gr.Tab) -> None
 
 def wire_restore(tabs: PreviewTabs, yaml: YamlTab, controls: Controls) -> None:
     """The settings of a run come back into the page like a file that is opened."""
-    opened = [yaml.editor, tabs.desks.draft, yaml.findings, *controls.values()]
+    opened = [yaml.file, yaml.editor, tabs.desks.draft, *controls.values()]
     asked = [tabs.desks.draft, tabs.desks.wish, tabs.desks.shown]
     tabs.run.restore.click(tabs.answers.restore, asked, [tabs.run.complaint, *opened], **tabs.quick)
 

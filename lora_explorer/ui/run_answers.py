@@ -24,6 +24,7 @@ from lora_explorer.report.html import Html, join
 from lora_explorer.report.preview_story import RunStory
 from lora_explorer.ui import opening
 from lora_explorer.ui.adapter_file import AdapterFiles
+from lora_explorer.ui.opened_file import OpenedFile
 from lora_explorer.ui.preview_answers import PreviewAnswers
 from lora_explorer.ui.preview_desk import Shown, Wish
 from lora_explorer.ui.preview_faults import Faults
@@ -116,13 +117,13 @@ class RunAnswers:
         return self._done(wish, shown, lambda: self.queue.extend(shown.run, _whole(steps), wish.owner))
 
     def restore(self, sent_draft: Any, sent_wish: Any, sent_shown: Any) -> Outputs:
-        """Outputs: what is wrong, then as `open_upload` of what the run was started with."""
+        """Outputs: what is wrong, then as `open_upload` after its first of what the run was started with."""
         wish, shown = Wish.from_page(sent_wish), Shown.from_page(sent_shown)
         try:
             text = self._visible(shown.run, wish.owner).request().text
         except (ExplorerError, KeyError, TypeError):
-            return notes.complaint("The settings of this run cannot be read."), *opening.untouched_upload()
-        return Html(""), text, *opening.open_text(text, sent_draft)
+            return notes.complaint("The settings of this run cannot be read."), gr.skip(), *opening.untouched()
+        return Html(""), *opening.opened(OpenedFile(text=text), sent_draft)
 
     def adapter(self, sent_wish: Any, sent_shown: Any) -> Outputs:
         """Outputs: what is wrong, and the adapter as one file."""

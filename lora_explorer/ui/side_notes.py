@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from lora_explorer.findings import Finding
 from lora_explorer.report.html import Html, tag
+from lora_explorer.report.mending import fix_in_words, pressed_for
 from lora_explorer.report.notes import Fact, sentence_of
 from lora_explorer.settings import SETTINGS, Group, Recipe, errors_among
 from lora_explorer.ui.controls import group_id
@@ -52,11 +53,17 @@ def hidden_settings(recipe: Recipe) -> list[str]:
 
 
 def _sentences(ordered: Iterable[Finding]) -> dict[str, list[str]]:
-    """The gravest sentence of each setting."""
+    """The gravest sentence of each setting; where there is a fix, what it writes and what a press on it says."""
     sentences: dict[str, list[str]] = {}
     for finding in ordered:
-        sentences.setdefault(finding.setting, [finding.severity, sentence_of(finding)])
+        sentences.setdefault(finding.setting, [finding.severity, *_said(finding)])
     return sentences
+
+
+def _said(finding: Finding) -> Iterable[str]:
+    if not finding.fix:
+        return (sentence_of(finding),)
+    return finding.message, fix_in_words(finding.fix), json.dumps(pressed_for(finding))
 
 
 def _line(ordered: list[Finding], facts: Iterable[Fact], *, stale: bool) -> Html:

@@ -7,9 +7,16 @@ from typing import Any
 import pytest
 
 from lora_explorer.adapters.injection import inject_adapter
-from lora_explorer.adapters.new_tokens import NewTokens, advise_on_new_tokens, new_tokens_of
+from lora_explorer.adapters.new_tokens import (
+    NewTokens,
+    advise_on_new_tokens,
+    find_token_problems,
+    new_tokens_of,
+    read_new_tokens,
+)
 from lora_explorer.base_models import find_base_model
 from lora_explorer.base_models.skeleton import load_skeleton
+from lora_explorer.errors import InvalidSettings
 from lora_explorer.settings import Recipe, recipe_from
 
 LORA = {"adapter": "lora", "lora_r": 8, "lora_alpha": 16, "lora_target_modules": ["q_proj"]}
@@ -113,3 +120,63 @@ def test_without_an_adapter_there_is_nothing_to_choose() -> None:
     recipe = recipe_from({"base_model": TIED})
     advice = advise_on_new_tokens(recipe, load_skeleton(find_base_model(TIED)), TWO)
     assert (advice.need, advice.ways) == ("not needed", ())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", NewTokens()),
+        (" , ,", NewTokens()),
+        ("0", NewTokens()),
+        ("2", NewTokens(unnamed=2)),
+        ("1,000", NewTokens(unnamed=1000)),
+        ("<a>, <b>,<a>", TWO),
+        ("<a>, 2", NewTokens(tokens=("<a>", "2"))),
+    ],
+)
+def test_tokens_are_typed_by_name_or_by_number(text: str, expected: NewTokens) -> None:
+    assert read_new_tokens(text) == expected
+
+
+@pytest.mark.parametrize("text", ["-1", "2.5", "1e9", "+3", "10001", "9" * 400, "x" * 100_001, "٣"])
+def test_a_number_that_is_none_or_too_large_gets_a_sentence(text: str) -> None:
+    with pytest.raises(InvalidSettings, match="tokens"):
+        read_new_tokens(text)
+
+
+def test_a_fix_leads_from_any_way_to_any_other() -> None:
+    overridden = NewTokens(overridden=(128002,))
+    for start in advised(UNTIED, overridden).ways:
+        reached = advise_on_new_tokens(start.recipe, load_skeleton(find_base_model(UNTIED)), overridden)
+        assert [way.title for way in reached.ways if way.is_chosen] == [start.title]
+        for way in reached.ways:
+            after = start.recipe.changed(**dict(way.fix))
+            assert (after.lora_modules_to_save, after.peft_trainable_token_indices) == (
+                way.recipe.lora_modules_to_save,
+                way.recipe.peft_trainable_token_indices,
+            )
+
+
+def test_a_fix_adds_the_tokens_that_the_file_does_not_have() -> None:
+    recipe, skeleton = recipe_of(UNTIED), load_skeleton(find_base_model(UNTIED))
+    more = advise_on_new_tokens(recipe, skeleton, NewTokens(tokens=("<a>",)), NewTokens(tokens=("<b>",)))
+    assert dict(more.ways[0].fix)["tokens"] == ("<a>", "<b>")
+    unnamed = advise_on_new_tokens(recipe, skeleton, NewTokens(), NewTokens(unnamed=2))
+    assert "tokens" not in dict(unnamed.ways[0].fix)
+    assert unnamed.need == "needed"
+
+
+def test_the_pair_that_tokens_lack_is_an_error_with_its_fix() -> None:
+    skeleton = load_skeleton(find_base_model(UNTIED))
+    (problem,) = find_token_problems(recipe_of(UNTIED, lora_modules_to_save=["lm_head"]), skeleton, TWO)
+    assert (problem.severity, problem.outcome) == ("error", "fails at load")
+    assert dict(problem.fix) == {"lora_modules_to_save": ("lm_head", "embed_tokens")}
+    assert find_token_problems(recipe_of(UNTIED).changed(**dict(problem.fix)), skeleton, TWO) == ()
+    assert find_token_problems(recipe_of(UNTIED), skeleton, NewTokens()) == ()
+
+
+def test_a_pair_that_the_model_does_not_have_cannot_be_mended() -> None:
+    recipe = recipe_of(GPT2, lora_target_modules=["c_attn"], lora_fan_in_fan_out=True)
+    (problem,) = find_token_problems(recipe, load_skeleton(find_base_model(GPT2)), TWO)
+    assert problem.fix == ()
+    assert "wte" in problem.why

@@ -25,7 +25,7 @@ def test_every_preset_recipe_opens_and_comes_out_again_word_for_word(page: Page,
     expect(page.locator("#yaml")).to_contain_text(first_line, timeout=20_000)
     rank = yaml.safe_load(recipe.read_text(encoding="utf-8"))["lora_r"]
     expect(page.locator("#lora_r input[type=number]")).to_have_value(str(rank), timeout=20_000)
-    expect(page.locator(".findings .error")).to_have_count(0)
+    expect(page.locator(".problems .error")).to_have_count(0)
     assert _downloaded(page, tmp_path) == recipe.read_text(encoding="utf-8")
 
 
@@ -58,7 +58,7 @@ def test_the_downloaded_file_is_yaml_with_what_the_screen_shows(page: Page, tmp_
 def test_unknown_keys_are_named_with_the_nearest_known_one_and_stay(page: Page, tmp_path: Path) -> None:
     open_tab(page, "YAML")
     type_yaml(page, yaml_text(page) + "\nlora_rank: 64 # my own\n")
-    expect(page.locator("#yaml-findings")).to_contain_text("lora_rank", timeout=20_000)
+    expect(page.locator("#yaml-reading")).to_contain_text("lora_rank", timeout=20_000)
     page.locator("#lora_r input[type=range]").fill("40")
     expect(page.locator("#yaml")).to_contain_text("lora_r: 40", timeout=20_000)
     assert "lora_rank: 64 # my own" in _downloaded(page, tmp_path)
@@ -77,7 +77,7 @@ def test_unknown_keys_are_named_with_the_nearest_known_one_and_stay(page: Page, 
 def test_text_that_cannot_be_used_gets_a_sentence_and_changes_nothing(page: Page, text: str) -> None:
     before = trainable_params(page)
     type_yaml(page, text)
-    expect(page.locator("#yaml-findings .error")).to_have_count(1, timeout=20_000)
+    expect(page.locator("#yaml-reading .problems .error")).to_have_count(1, timeout=20_000)
     assert trainable_params(page) == before
     assert page.input_value("#lora_r input[type=number]") == "32"
 

@@ -17,10 +17,13 @@ from lora_explorer.settings import SETTINGS
 from lora_explorer.ui import opening
 from lora_explorer.ui.answers import Answers
 from lora_explorer.ui.draft import Draft
+from lora_explorer.ui.new_tokens import NewTokenAnswers
 from lora_explorer.ui.page import start_draft
 from lora_explorer.ui.savings_press import show_pressed
+from lora_explorer.ui.yaml_answers import YamlAnswers
 
 ANSWERS = Answers(Access(hub=False, folders=False))
+YAML = YamlAnswers(ANSWERS, NewTokenAnswers(ANSWERS), start_draft().text)
 SKIPPED = gr.skip()
 SMALL = {"base_model": "HuggingFaceTB/SmolLM2-135M", "sequence_len": 512}
 TOO_MUCH = {"sequence_len": 4_000_000, "micro_batch_size": 4096}
@@ -137,20 +140,18 @@ def test_names_to_choose_from_follow_the_base_model_even_where_nothing_matches()
     assert "c_attn" in {value for _, value in modules["choices"]}
 
 
-def test_text_that_cannot_be_read_changes_nothing_but_the_findings() -> None:
-    draft, findings, *widgets = opening.open_text("- a list", sent())
+def test_text_that_cannot_be_read_moves_no_widget() -> None:
+    draft, *widgets = opening.open_text("- a list", sent())
     assert draft == sent() | {"unread": "- a list"}
-    assert 'class="error"' in findings
     assert set(map(repr, widgets)) == {repr(SKIPPED)}
 
 
 def test_text_that_cannot_be_read_stays_in_the_editor_and_marks_the_numbers_as_old() -> None:
     unread = sent(lora_alpha=64) | {"unread": "lora_r: 3O"}
     tiles, side_notes = ANSWERS.count(unread)
-    editor, findings = ANSWERS.yaml(unread)
-    assert (tiles, editor) == (SKIPPED, SKIPPED)
+    assert (tiles, YAML.write(unread)) == (SKIPPED, SKIPPED)
     assert sentences(side_notes)["lora_r"][0] == "error"
-    assert "3O" in findings
+    assert "3O" in YAML.read(unread)
     after, *_ = opening.open_text("lora_r: 30", unread)
     assert after["unread"] is None
 
@@ -158,7 +159,7 @@ def test_text_that_cannot_be_read_stays_in_the_editor_and_marks_the_numbers_as_o
 def test_opening_a_text_moves_only_the_widgets_that_it_changes() -> None:
     start = start_draft()
     text = start.text.replace("lora_r: 32", "lora_r: 8")
-    draft, _, *widgets = opening.open_text(text, sent())
+    draft, *widgets = opening.open_text(text, sent())
     moved = [widget for widget in widgets if widget != SKIPPED]
     assert moved == [8]
     assert Draft.from_page(draft).recipe.lora_r == 8
@@ -166,15 +167,15 @@ def test_opening_a_text_moves_only_the_widgets_that_it_changes() -> None:
 
 def test_opening_a_text_takes_back_what_was_touched_before() -> None:
     start = start_draft()
-    draft, _, *widgets = opening.open_text(start.text, sent(lora_r=64))
+    draft, *widgets = opening.open_text(start.text, sent(lora_r=64))
     assert [widget for widget in widgets if widget != SKIPPED] == [32]
     assert Draft.from_page(draft).touched == {}
 
 
 def test_an_upload_that_is_no_text_gets_a_sentence() -> None:
-    editor, draft, findings, *_ = opening.open_upload(b"\xff\xfe\x00", sent())
-    assert (editor, draft) == (SKIPPED, SKIPPED)
-    assert "UTF-8" in findings
+    complaint, *rest = opening.open_upload(b"\xff\xfe\x00", sent(), None)
+    assert "UTF-8" in complaint
+    assert set(map(repr, rest)) == {repr(SKIPPED)}
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,7 @@ def test_memory_tells_the_peak_its_moment_and_a_verdict() -> None:
 def test_the_allocator_s_setting_moves_the_figure_and_no_key_of_the_yaml() -> None:
     plain = sent() | {"expandable_segments": False}
     assert ANSWERS.memory(plain)[0] != ANSWERS.memory(sent())[0]
-    assert ANSWERS.yaml(plain) == ANSWERS.yaml(sent())
+    assert YAML.write(plain) == YAML.write(sent())
     assert Draft.from_page(plain).for_page() == plain
 
 

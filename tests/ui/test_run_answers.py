@@ -205,6 +205,6 @@ def test_a_stranger_has_one_run_at_a_time(queue: RunQueue) -> None:
 
 def test_settings_of_a_run_come_back_as_they_were(queue: RunQueue) -> None:
     folder, page = started(), answers(queue)
-    said, text, draft, *_ = page.restore(start_draft().for_page(), wish(), {"run": folder.id, "seen": 0})
+    said, file, text, draft, *_ = page.restore(start_draft().for_page(), wish(), {"run": folder.id, "seen": 0})
     assert (said, text) == ("", folder.request().text)
-    assert draft["text"] == text
+    assert draft["text"] == file["text"] == text

@@ -23,7 +23,9 @@ def with_fix(text: str, fix: Fix) -> str:
     """The text with a fix in it; only the lines of its keys change. Raises UnreadableYaml."""
     document = read_document(text)
     fix = (*_old_spellings_gone(fix, document.values), *fix)
-    changes = {_path(key, document.values): Removed() if value is None else _plain(value) for key, value in fix}
+    changes = {
+        _path(key, document.values): Removed(entirely=True) if value is None else _plain(value) for key, value in fix
+    }
     wanted: dict[Any, Any] = dict(document.values)
     for path, value in changes.items():
         wanted = with_value(wanted, path, value)
@@ -82,4 +84,6 @@ def _says(text: str, wanted: Mapping[Any, Any]) -> bool:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, tuple) else value

@@ -24,9 +24,14 @@ _ITEM_COMMENTED_OUT = re.compile(r"[ ]+#|#[ ]*- ")
 
 @dataclass(frozen=True)
 class Removed:
-    """In place of a value: the entry goes. `resting` is what its line says instead where a comment keeps the line."""
+    """In place of a value: the entry goes.
+
+    resting: what its line says instead where a comment keeps the line. entirely: no line is kept; a comment behind the
+    value then has one of its own.
+    """
 
     resting: Any = None
+    entirely: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ class _Editor:
                     self.splices.append(_Splice(alias.start, alias.end, literal))
 
     def remove(self, key: Node, node: Node, old: Any, resting: Any = None, *, inside: bool = False) -> None:
-        """inside: an entry of a mapping that stays; its comment then stays without it."""
+        """inside: its comment stays without it, as that of an entry of a mapping does that stays."""
         self._free_aliases_of(node, old)
         start, end = self._line_start(key.start), self._line_end(node.end)
         comment = self._comment_behind(node)
@@ -228,7 +233,8 @@ class _Editor:
 
     def result(self) -> str:
         parts, done = [], 0
-        for splice in sorted(self.splices, key=lambda splice: splice.start):
+        # What comes in where something else goes stands before what is kept of that.
+        for splice in sorted(self.splices, key=lambda splice: (splice.start, splice.end)):
             parts += [self.text[done : splice.start], splice.text]
             done = max(done, splice.end)
         return "".join([*parts, self.text[done:]])
@@ -373,7 +379,7 @@ def _leaving_one(document: Document, changes: Mapping[tuple[str, ...], Any]) -> 
 
 def _change(editor: _Editor, entry: tuple[Node, Node], old: Any, new: Any) -> None:
     if isinstance(new, Removed):
-        editor.remove(*entry, old, new.resting)
+        editor.remove(*entry, old, new.resting, inside=new.entirely)
     else:
         editor.replace(*entry, old, new)
 

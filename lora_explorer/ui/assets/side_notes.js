@@ -16,17 +16,32 @@ const mark = (host, wrong) => {
     else input.removeAttribute("aria-invalid");
 };
 
+// A fix that was pressed with the keyboard leaves it at the setting that was mended.
+const remove = (part) => {
+  const host = part?.closest(".setting"), hadFocus = part?.contains(document.activeElement);
+  part?.remove();
+  if (hadFocus) host.querySelector("input, textarea")?.focus({ preventScroll: true });
+};
+
+const placeFix = (sentence, said, mend) => {
+  if (!said) return remove(sentence.querySelector(".fix"));
+  const button = slot(sentence, ".fix", "button", "fix", sentence);
+  write(button, `Fix: ${said}`);
+  Object.assign(button, { type: "button" }).dataset.mend = mend;
+};
+
 const placeSentences = (sentences) => {
   for (const old of controls.querySelectorAll(".setting > .sentence"))
     if (!(old.parentElement.id in sentences)) {
       mark(old.parentElement, false);
-      old.remove();
+      remove(old);
     }
-  for (const [key, [severity, text]] of Object.entries(sentences)) {
+  for (const [key, [severity, text, said, mend]] of Object.entries(sentences)) {
     const host = document.getElementById(key);
     if (!host) continue;
     const sentence = slot(host, ":scope > .sentence", "p", "sentence", host);
-    write(sentence, text);
+    write(slot(sentence, ":scope > span", "span", "said", sentence), text);
+    placeFix(sentence, said, mend);
     sentence.dataset.kind = severity;
     mark(host, severity === "error");
   }

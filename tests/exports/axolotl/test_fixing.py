@@ -48,6 +48,24 @@ def test_the_values_are_those_wanted_and_comments_stay(fix: Fix, changes: dict[s
     assert [line for line in untouched if line not in mended.splitlines()] == []
 
 
+def test_a_key_that_goes_leaves_the_comment_behind_it() -> None:
+    text = "lora_rank: 64 # mine\nadapter: lora # its\n"
+    assert with_fix(text, (("lora_rank", None), ("lora_r", 64))) == "# mine\nadapter: lora # its\nlora_r: 64\n"
+
+
+def test_a_key_that_comes_in_its_place_stands_above_that_comment() -> None:
+    text = "base_model: x\n\nflash_attention: true # why\n\ncontext_parallel_size: 2\n"
+    mended = with_fix(text, (("flash_attention", None), ("attn_implementation", "flash_attention_2")))
+    new = "attn_implementation: flash_attention_2\n# why"
+    assert mended == text.replace("flash_attention: true # why", new)
+
+
+def test_names_with_rows_are_written_as_a_mapping_of_lists() -> None:
+    mended = with_fix(TEXT, (("peft_trainable_token_indices", {"embed_tokens": (1, 2)}),))
+    assert yaml.safe_load(mended)["peft_trainable_token_indices"] == {"embed_tokens": [1, 2]}
+    assert "# kept too\n" in mended
+
+
 @pytest.mark.parametrize("text", ["{}", "{}  # nothing yet\n", "# nothing yet\n{}\n"])
 def test_a_fix_is_written_into_empty_braces(text: str) -> None:
     mended = with_fix(text, (("lora_r", 8), ("lora_target_modules", ("q_proj",))))

@@ -1,0 +1,4 @@
+element.addEventListener("change", ({ target }) => {
+  props.value = target.value;
+  document.dispatchEvent(new CustomEvent("yaml-opened"));
+});
