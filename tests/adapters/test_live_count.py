@@ -252,6 +252,25 @@ def test_the_adapter_file_is_as_large_as_the_tensors_peft_saves(
     assert counted.adapter_file_bytes == sum(tensor.nbytes for tensor in saved)
 
 
+@pytest.mark.parametrize("loading", [{"bf16": True}, {"bf16": True, "peft_autocast_adapter_dtype": False}], ids=str)
+@pytest.mark.parametrize(("model", "settings"), AWKWARD, ids=str)
+def test_on_meta_an_adapter_has_the_types_that_it_has_on_a_device(
+    model: str, settings: dict[str, Any], loading: dict[str, Any]
+) -> None:
+    skeleton, chosen = small(model), recipe(**settings, **loading)
+    placed = build_on_meta(skeleton.config, base_dtype(chosen)).to_empty(device="cpu")
+    placed.tie_weights()
+    try:
+        expected = trained_types(inject_adapter(chosen, placed))
+    except (ValueError, AttributeError, RuntimeError, TypeError):
+        return
+    assert trained_types(inject_adapter(chosen, build_on_meta(skeleton.config, base_dtype(chosen)))) == expected
+
+
+def trained_types(injected: PeftModel) -> dict[str, torch.dtype]:
+    return {path: parameter.dtype for path, parameter in injected.named_parameters() if parameter.requires_grad}
+
+
 def test_plans_from_many_threads_are_those_of_one() -> None:
     skeleton = preset("meta-llama/Llama-3.2-1B")
     recipes = [

@@ -86,8 +86,8 @@ def _run(model: nn.Module, step: Step, watch: StorageWatch, operators: CudaOpera
     watch.mark("head")
     loss.backward()
     operators.forget_casts()
-    # The loop holds its batch until the next one comes.
-    return (loss, outputs, batch) if step.keeps_outputs else (loss, batch)
+    # The loop holds its batch until the next one comes. The Trainer keeps the loss without its graph.
+    return (loss, outputs, batch) if step.keeps_outputs else (loss.detach(), batch)
 
 
 @contextmanager

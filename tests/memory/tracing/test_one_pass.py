@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lora_explorer.base_models.skeleton import Skeleton
-from lora_explorer.memory.plan.step import Step
+from lora_explorer.memory.plan.step import Quantization, Step
 from lora_explorer.memory.tracing.layers import whole_stack
 from lora_explorer.memory.tracing.one_pass import trace_step
 from lora_explorer.memory.tracing.prepared_model import Adapter, Everything, base_of, prepare
@@ -110,3 +110,11 @@ def test_every_layer_has_its_stretch_forward_and_backward() -> None:
     for phase, order in (("forward", list(range(7))), ("backward", list(range(6, -1, -1)))):
         found = [s.layer for _, s in trace.marks if s.phase == phase and s.layer is not None]
         assert found == order
+
+
+def test_a_trainer_lets_the_graph_go_before_the_optimizer_steps() -> None:
+    # bitsandbytes' 8-bit product keeps its input where neither autograd nor checkpointing knows of it.
+    step = replace(STEP, dtype="bfloat16", quantization=Quantization("int8"), checkpointing="non-reentrant")
+    trace = traced(skeleton_of(LLAMA), step, Lora())
+    ids, labels, mask, loss = 2 * 64 * 8, 2 * 64 * 8, 2 * 64 * 8, 4
+    assert sum(trace.sizes_bytes[number] for number in trace.finish) == ids + labels + mask + loss
