@@ -18,7 +18,7 @@ from lora_explorer.memory.kernels.recurrence import recurrence_words
 from lora_explorer.memory.plan.card_requirements import why_it_cannot_run
 from lora_explorer.memory.plan.optimizers import managed_bytes
 from lora_explorer.memory.plan.parallel_plan import ParallelPlan
-from lora_explorer.memory.plan.run_plan import assumptions, step_from
+from lora_explorer.memory.plan.run_plan import assumptions, state_words, step_from
 from lora_explorer.memory.plan.step import Step
 from lora_explorer.memory.result import CardFit, MemoryEstimate
 from lora_explorer.memory.runs.races import typical_run
@@ -31,7 +31,7 @@ from lora_explorer.settings import Recipe
 # Settings that no storage depends on.
 WEIGHTLESS = (
     "learning_rate", "lr_scheduler", "warmup_steps", "warmup_ratio", "weight_decay", "num_epochs", "max_steps", "seed",
-    "loraplus_lr_ratio", "loraplus_lr_embedding", "tf32",
+    "loraplus_lr_embedding", "tf32",
 )  # fmt: skip
 
 
@@ -89,6 +89,7 @@ def _estimate(asked: _Asked) -> MemoryEstimate:
             kernels_refused=_kernels_refused(skeleton, step.fused_lora),
             managed_bytes=managed_bytes(step.optimizer, run.trained),
         ),
+        *state_words(step, run.trained),
         *recurrence_words(skeleton),
         _ALLOCATOR_WORDS[expandable_segments],
         *_checkpoint_words(recipe, base_model, step),

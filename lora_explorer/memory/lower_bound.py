@@ -133,7 +133,7 @@ def _held(
     for resident in unroll_residents(residents(model, container, step), stack):
         held[resident.category] += resident.size_bytes
     copies: Counter[int | None] = Counter([None, *stack.stands_in])
-    return held, [tensor for layer, tensor in trained(model, container) for _ in range(copies[layer])]
+    return held, [tensor for layer, tensor in trained(model, container, step) for _ in range(copies[layer])]
 
 
 def _size_bytes(tensor: TrainedTensor) -> int:

@@ -14,6 +14,7 @@ _MODEL = "changes the model that Axolotl builds; counts and memory here are thos
 _TRAINED = "has Axolotl train other weights than counts and memory here take for granted."
 _OBJECTIVE = "trains another objective, whose further models and logits are not in the memory here."
 _MEMORY = "moves memory that the figures here take to stay on the card."
+_GROUPED = "has 8-bit optimizers keep the states of embeddings in 8 bits, which the memory here takes to be in 32."
 _KERNELS = (
     "liger_rms_norm", "liger_rms_norm_gated", "liger_layer_norm", "liger_rope", "liger_swiglu", "liger_glu_activation",
     "torch_compile", "tiled_mlp", "use_kernels", "fp8", "qat", "flash_attn_fuse_mlp",
@@ -28,6 +29,7 @@ _MEANING: Mapping[str, str] = {
     **dict.fromkeys(("unfrozen_parameters", "lisa_n_layers", "optim_target_modules", "use_onebitllms"), _TRAINED),
     **dict.fromkeys(("rl", "reward_model", "process_reward_model", "diffusion_lm"), _OBJECTIVE),
     **dict.fromkeys(("layer_offloading", "max_memory", "device_map"), _MEMORY),
+    **dict.fromkeys(("embedding_lr", "embedding_lr_scale", "lr_groups"), _GROUPED),
 }
 
 

@@ -235,19 +235,29 @@ def _trainable(model: Any, recipe: Recipe, step: Step) -> nn.Module:
     return adapted.train()
 
 
-def _optimizer(parameters: list[nn.Parameter], name: str, device: Device) -> torch.optim.Optimizer:
-    """The optimizer that transformers' Trainer makes of its name."""
+def trainers_optimizer(model: nn.Module, name: str, device: Device) -> torch.optim.Optimizer:
+    """The optimizer that transformers' Trainer makes of its name, for all that is trained."""
     from transformers import Trainer, TrainingArguments
 
     arguments = TrainingArguments(output_dir=os.devnull, optim=name, use_cpu=device == "cpu")
     make, options = Trainer.get_optimizer_cls_and_kwargs(arguments)
-    made: torch.optim.Optimizer = make(parameters, **options)
+    made: torch.optim.Optimizer = make(_trained(model), **options)
+    if options.get("optim_bits") == 8:
+        import bitsandbytes
+
+        overrides = bitsandbytes.optim.GlobalOptimManager.get_instance()
+        for embedding in (module for module in model.modules() if isinstance(module, nn.Embedding)):
+            overrides.register_module_override(embedding, "weight", {"optim_bits": 32})
     return made
 
 
+def _trained(model: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
 def _train(model: nn.Module, step: Step, device: Device, meter: Meter) -> None:
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = _optimizer(parameters, step.optimizer, device)
+    parameters = _trained(model)
+    optimizer = trainers_optimizer(model, step.optimizer, device)
     for _ in range(OPTIMIZER_STEPS):
         meter.enter("forward")
         loss, kept = _forward(model, step, device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -27,13 +27,15 @@ class TrainedTensor(NamedTuple):
     """A trained parameter.
 
     decayed: whether weight decay applies to it, which puts it in a group of its own. embedding: it belongs to an
-    embedding, the output head or a saved module, which optimizers of matrices leave to another update.
+    embedding, the output head or a saved module, which optimizers of matrices leave to another update. table: it is the
+    weight of an embedding itself, for which transformers' Trainer keeps 8-bit states in 32 bits (trainer.py).
     """
 
     shape: tuple[int, ...]
     dtype: torch.dtype
     decayed: bool = True
     embedding: bool = False
+    table: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def _trace_resident(name: str, tensor: TrainedTensor) -> tuple[StepEvents, StepE
     parameter = _parameter(tensor)
     made: list[Any] = []
 
-    make = published(name, embedding=tensor.embedding) if name in PUBLISHED else OPTIMIZERS[name].make
+    make = _maker(name, tensor)
 
     def make_and_step() -> None:
         # Some optimizers make their states when they are made, most in their first step.
@@ -144,6 +146,12 @@ def _trace_resident(name: str, tensor: TrainedTensor) -> tuple[StepEvents, StepE
     first = _watched(make_and_step, _held([parameter], {}), lambda: _tables(made[0]))
     later = _watched(made[0].step, _held([parameter], made[0].state))
     return first, _without_states(later)
+
+
+def _maker(name: str, tensor: TrainedTensor) -> Callable[[list[dict[str, Any]]], Any]:
+    if name in PUBLISHED:
+        return published(name, embedding=tensor.embedding)
+    return WIDE_FOR_TABLES[name] if tensor.table and name in WIDE_FOR_TABLES else OPTIMIZERS[name].make
 
 
 def _sharing(parts: Iterable[StepEvents]) -> Iterator[StepEvents]:
@@ -344,16 +352,30 @@ OPTIMIZERS: dict[str, Optimizer] = {
     },
 }
 PAGED = frozenset(name for name in OPTIMIZERS if name.startswith("paged_"))
+# bitsandbytes' 8-bit optimizers as they treat a table, whose states they are told to keep in 32 bits.
+WIDE_FOR_TABLES: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("adamw_8bit", "adamw_bnb_8bit", "paged_adamw_8bit"), _bitsandbytes("AdamW32bit")),
+    **dict.fromkeys(("ademamix_8bit", "paged_ademamix_8bit"), _bitsandbytes("AdEMAMix")),
+    **dict.fromkeys(("lion_8bit", "paged_lion_8bit"), _bitsandbytes("Lion32bit")),
+    "rmsprop_bnb_8bit": _bitsandbytes("RMSprop32bit"),
+}
 
 
-def trained_tensors(parameters: Sequence[tuple[str, nn.Parameter]]) -> list[TrainedTensor]:
-    """Shapes of named parameters. Biases and norms are not decayed, as in transformers' Trainer."""
+def trained_tensors(
+    parameters: Sequence[tuple[str, nn.Parameter]], tables: Collection[torch.Tensor] = ()
+) -> list[TrainedTensor]:
+    """Shapes of named parameters. Biases and norms are not decayed, as in transformers' Trainer.
+
+    tables: the weights of embeddings.
+    """
+    kept_wide = {id(table) for table in tables}
     return [
         TrainedTensor(
             tuple(parameter.shape),
             parameter.dtype,
             decayed=not ("bias" in path or "norm" in path.lower()),
             embedding=path.endswith("modules_to_save.default.weight") or "embed_tokens" in path or "lm_head" in path,
+            table=id(parameter) in kept_wide,
         )
         for path, parameter in parameters
     ]

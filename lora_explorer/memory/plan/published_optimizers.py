@@ -215,7 +215,7 @@ PUBLISHED: dict[str, Published] = {
 }
 # What these give embeddings, the output head and saved modules instead of their own update.
 INSTEAD_FOR_EMBEDDINGS: dict[str, Published] = {
-    "muon": Published(_moments, _one_of_the_size),
+    "muon": Published(_moments, _two_of_the_size),
     "muon_8bit": Published(_moments),
     "dion": Published(_moments),
     "sinkgd": Published(_torchao(bits=8, block=256)),

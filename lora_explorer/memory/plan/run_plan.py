@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from lora_explorer.errors import MemoryUnknown
 from lora_explorer.memory.cards import Card
 from lora_explorer.memory.kernels.fused_kernels import KERNELS, Kernel
 from lora_explorer.memory.kernels.losses import CHUNKS, Loss
 from lora_explorer.memory.kernels.offloading import Offloading
-from lora_explorer.memory.plan.optimizers import PAGED
+from lora_explorer.memory.plan.optimizers import PAGED, WIDE_FOR_TABLES, TrainedTensor
 from lora_explorer.memory.plan.step import Attention, Checkpointing, DType, Quantization, Step, exempt_modules
 from lora_explorer.settings import Recipe
 
@@ -66,6 +66,7 @@ def step_from(recipe: Recipe, card: Card | None) -> Step:
         fused_lora=_fused_lora(recipe),
         inputs_require_grads=bool(recipe.adapter),
         optimizer=recipe.optimizer,
+        loraplus=bool(recipe.adapter) and recipe.loraplus_lr_ratio is not None,
         clips_gradients=recipe.max_grad_norm != 0,
         accumulates=recipe.gradient_accumulation_steps > 1,
     )
@@ -127,6 +128,12 @@ def assumptions(
         yield "No card was chosen: these figures are of an Ampere card; each card's verdict is of its own kernels."
     else:
         yield from _card_words(step, card)
+
+
+def state_words(step: Step, trained: Iterable[TrainedTensor]) -> Iterator[str]:
+    """What was taken for granted of the optimizer's states."""
+    if step.optimizer in WIDE_FOR_TABLES and any(tensor.table for tensor in trained):
+        yield "Trained embeddings have states in 32 bits, as transformers' Trainer asks of 8-bit optimizers."
 
 
 def _card_words(step: Step, card: Card) -> Iterator[str]:

@@ -60,10 +60,11 @@ class Step:
     needed. loss_chunks: of the chunked loss.
     labels_are_inputs: one tensor serves as token ids and as labels.
     keeps_outputs: the model's outputs, logits among them, stay alive until the optimizer step is done.
-    outputs_to_float32: accelerate's conversion of all outputs. accumulates: gradients of earlier micro-batches are
-    there when the backward pass starts. fused_lora: Axolotl's lora_*_kernels that are on. offloading: which saved
-    activations leave for the host. kernels: "cuda" traces the forms that operators have on a CUDA device, "host" those
-    of a CPU. parallelism: several GPUs that share the step.
+    outputs_to_float32: accelerate's conversion of all outputs. loraplus: LoRA+ makes the optimizer, which then keeps
+    8-bit states of embeddings as they are. accumulates: gradients of earlier micro-batches are there when the backward
+    pass starts. fused_lora: Axolotl's lora_*_kernels that are on. offloading: which saved activations leave for the
+    host. kernels: "cuda" traces the forms that operators have on a CUDA device, "host" those of a CPU. parallelism:
+    several GPUs that share the step.
     """
 
     micro_batch_size: int
@@ -91,6 +92,7 @@ class Step:
     attention_mask: bool = True
     labels_are_inputs: bool = False
     optimizer: str = "adamw_torch_fused"
+    loraplus: bool = False
     clips_gradients: bool = True
     accumulates: bool = False
     fused_lora: frozenset[Kernel] = frozenset()

@@ -231,7 +231,7 @@ def _trace(skeleton: Skeleton, stack: Stack, step: Step, adapter: Adapter) -> Tr
         raise
     except TRACE_FAILURES as error:
         raise _stopped_in_adapter(model, skeleton, adapter, error) or _stopped(skeleton, error) from error
-    run = TracedRun(stack, held, tuple(trained(model, container)), trace, step.loading)
+    run = TracedRun(stack, held, tuple(trained(model, container, step)), trace, step.loading)
     # Where a few layers cannot stand for all it shows here.
     unroll_part(trace, stack)
     return run

@@ -117,10 +117,12 @@ def _loaded_params(tensor: Tensor) -> int:
     return tensor.numel() if isinstance(tensor, nn.Parameter) else 0
 
 
-def trained(model: nn.Module, stack_path: str) -> Iterator[tuple[int | None, TrainedTensor]]:
+def trained(model: nn.Module, stack_path: str, step: Step) -> Iterator[tuple[int | None, TrainedTensor]]:
     """The trained tensors of a prepared model, each with its layer."""
     named = [(path, parameter) for path, parameter in model.named_parameters() if parameter.requires_grad]
-    for (path, _), tensor in zip(named, trained_tensors(named), strict=True):
+    embeddings = () if step.loraplus else (m for m in model.modules() if isinstance(m, nn.Embedding))
+    tables = [embedding.weight for embedding in embeddings]
+    for (path, _), tensor in zip(named, trained_tensors(named, tables), strict=True):
         yield layer_of(path, stack_path), tensor
 
 
