@@ -111,7 +111,7 @@ def _countable_step(recipe: Recipe, card: Card | None) -> Step:
             optimizer=recipe.optimizer,
             accumulates=recipe.gradient_accumulation_steps > 1,
         )
-    return replace(step, attention=None, checkpointing=None)
+    return replace(step, attention=None, packed=False, checkpointing=None)
 
 
 def _is_quantized(recipe: Recipe) -> bool:

@@ -17,10 +17,14 @@ from torch import Tensor
 VARLEN = "lora_explorer_varlen"
 BLOCKWISE = "lora_explorer_blockwise"
 REPEATED = "lora_explorer_repeated"
+PACKED = "lora_explorer_packed"
 
 FLASH_TILE_TOKENS = 128
 EFFICIENT_TILE_TOKENS = 32
 LARGEST_FLASH_HEAD = 256
+_SAME_SCALE = 1e-9
+# Architectures for which Axolotl does not replace the scaled dot product (axolotl/model_support).
+_NOT_BY_LENGTH = frozenset({"glm5_next", "glm5_next_text", "qwen4_exp", "qwen4_exp_text"})
 
 
 def _round_up(value: int, multiple: int) -> int:
@@ -150,6 +154,56 @@ def repeated_attention(
     return varlen_attention(module, query, key, value, attention_mask, **options)
 
 
+def packed_attention(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+) -> tuple[Tensor, None]:
+    """PyTorch's scaled dot product over packed rows as Axolotl replaces it (monkeypatch/attention/sdpa_varlen.py).
+
+    All rows are laid end to end, keys and values for every head, and FlashAttention is told where documents begin. What
+    that kernel cannot do goes through the scaled dot product with a mask made anew in every layer.
+    """
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    batch, heads, tokens, width = query.shape
+    positions, scaling = options.get("position_ids"), options.get("scaling")
+    usual_scale = scaling is None or abs(scaling - width**-0.5) < _SAME_SCALE
+    if positions is None or options.get("dropout") or not usual_scale:
+        mask = None if positions is None else _mask_of_documents(positions)
+        return sdpa_attention_forward(module, query, key, value, mask, **options)
+    groups = heads // key.shape[1]
+    if groups > 1:
+        key, value = (tensor.repeat_interleave(groups, 1) for tensor in (key, value))
+    end_to_end = (
+        tensor.transpose(1, 2).reshape(1, batch * tokens, heads, width).transpose(1, 2)
+        for tensor in (query, key, value)
+    )
+    return _flash(*end_to_end).transpose(1, 2).reshape(batch, tokens, heads, width), None
+
+
+def knows_lengths(config: Any) -> bool:
+    """Whether Axolotl tells attention of an architecture where packed documents begin (loaders/patch_manager.py).
+
+    Not where heads are too wide for FlashAttention, values are narrower than keys, or a window slides.
+    """
+    width = getattr(config, "head_dim", None)
+    if not width and getattr(config, "hidden_size", None) and getattr(config, "num_attention_heads", None):
+        width = config.hidden_size // config.num_attention_heads
+    parts = (getattr(config, "qk_nope_head_dim", None) or 0, getattr(config, "qk_rope_head_dim", None) or 0)
+    keys, values = getattr(config, "qk_head_dim", None) or sum(parts), getattr(config, "v_head_dim", None)
+    kinds = getattr(config, "layer_types", None) or ("sliding_attention",)
+    slides = bool(getattr(config, "sliding_window", None)) and "sliding_attention" in kinds
+    uneven = keys and values and keys != values
+    return not (config.model_type in _NOT_BY_LENGTH or (width or 0) > LARGEST_FLASH_HEAD or uneven or slides)
+
+
+def _mask_of_documents(positions: Tensor) -> Tensor:
+    """True where a token attends to another, (batch, 1, tokens, tokens). positions: (batch, tokens)."""
+    documents = (positions == 0).cumsum(-1)
+    places = torch.arange(positions.shape[-1], device=positions.device)
+    together = documents[:, :, None] == documents[:, None, :]
+    return (together & (places[:, None] >= places)[None])[:, None]
+
+
 def blockwise_attention(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **_: Any
 ) -> tuple[Tensor, None]:
@@ -166,7 +220,12 @@ def register() -> None:
     """Make the functions known to transformers under their own names; doing it twice changes nothing."""
     from transformers import AttentionInterface, AttentionMaskInterface
 
-    functions = {VARLEN: varlen_attention, BLOCKWISE: blockwise_attention, REPEATED: repeated_attention}
+    functions = {
+        VARLEN: varlen_attention,
+        BLOCKWISE: blockwise_attention,
+        REPEATED: repeated_attention,
+        PACKED: packed_attention,
+    }
     for name, function in functions.items():
         AttentionInterface.register(name, function)
         AttentionMaskInterface.register(name, _no_mask)

@@ -59,6 +59,7 @@ def step_from(recipe: Recipe, card: Card | None) -> Step:
         attention=attention,
         flash_kernels=card is None or card.flash_attention,
         packed=recipe.sample_packing,
+        mixed=recipe.sample_packing and attention is None,
         loss=loss,
         loss_chunks=recipe.chunked_cross_entropy_num_chunks or CHUNKS,
         checkpointing=_checkpointing(recipe),
@@ -105,6 +106,8 @@ def assumptions(
         "as Axolotl's Trainer does."
     )
     yield _attention_words(step)
+    if step.packed and step.attention in ("sdpa", None):
+        yield _PACKED_WORDS[step.mixed]
     yield _LOSS_WORDS[step.loss].format(chunks=step.loss_chunks)
     if step.fused_lora:
         yield _kernel_words(step, kernels_refused)
@@ -253,6 +256,12 @@ _ATTENTION_WORDS: dict[Attention, str] = {
     "varlen": "Attention is a FlashAttention kernel: the scores are never stored.",
     "repeated": "Attention is a fused kernel over keys and values repeated to all heads: the scores are never stored.",
     "blockwise": "Attention is a compiled FlexAttention kernel: the scores are never stored.",
+}
+# By whether documents see each other.
+_PACKED_WORDS = {
+    True: "Documents in one packed row see each other, as Axolotl has it where no attention is named.",
+    False: "Packed documents are kept apart by their lengths, as Axolotl does unless sdpa_varlen is false, or by a "
+    "mask of every pair of tokens where heads are wide or a window slides.",
 }
 _OFFLOADING_WORDS: dict[Offloading, str] = {
     "streamed": "What checkpointing keeps leaves for host memory on a stream of its own: five tensors are on their way "

@@ -56,8 +56,8 @@ class Step:
     attention: None lets transformers choose, as it does when nothing is asked for.
     flash_kernels: whether the device runs FlashAttention-2 kernels. repeats_keys: grouped keys and values are repeated
     to all heads before SDPA, which transformers does only where there is a mask or heads are wide.
-    packed: several documents share a sequence and are kept apart. padded: rows differ in length, so that their mask is
-    needed. loss_chunks: of the chunked loss.
+    packed: several documents share a sequence. mixed: and see each other, as nobody keeps them apart. padded: rows
+    differ in length, so that their mask is needed. loss_chunks: of the chunked loss.
     labels_are_inputs: one tensor serves as token ids and as labels.
     keeps_outputs: the model's outputs, logits among them, stay alive until the optimizer step is done.
     outputs_to_float32: accelerate's conversion of all outputs. loraplus: LoRA+ makes the optimizer, which then keeps
@@ -82,6 +82,7 @@ class Step:
     flash_kernels: bool = True
     repeats_keys: bool = False
     packed: bool = False
+    mixed: bool = False
     padded: bool = False
     loss: Loss = "plain"
     loss_chunks: int = CHUNKS

@@ -177,7 +177,8 @@ def _choose_implementations(model: PreTrainedModel, step: Step) -> None:
     try:
         if not getattr(model, _SUPPORTED.get(chosen, ""), True):
             raise ValueError(chosen)
-        model.set_attn_implementation(_IMPLEMENTATIONS[chosen])
+        by_length = chosen == "sdpa" and _keeps_apart_by_length(model, step)
+        model.set_attn_implementation(attention.PACKED if by_length else _IMPLEMENTATIONS[chosen])
     except ValueError as error:
         raise MemoryUnknown(
             f"transformers has no {chosen} attention for {model.config.model_type} models.",
@@ -188,6 +189,21 @@ def _choose_implementations(model: PreTrainedModel, step: Step) -> None:
         model.set_experts_implementation(experts.IMPLEMENTATION)
     for config in configs_of(model):
         config.use_cache = False
+
+
+def _keeps_apart_by_length(model: PreTrainedModel, step: Step) -> bool:
+    """Whether packed documents are kept apart without a mask. Raises MemoryUnknown where the kernel for it misses."""
+    apart = step.packed and not step.mixed and step.dtype != "float32"
+    if not apart or not attention.knows_lengths(model.config):
+        return False
+    if not step.flash_kernels:
+        raise MemoryUnknown(
+            "sample_packing stops under attn_implementation: sdpa here: Axolotl keeps documents apart by a kernel of "
+            "FlashAttention, which needs compute capability 8.0 or later.",
+            setting="sample_packing",
+            suggestion="false",
+        )
+    return True
 
 
 def convert_for_training(model: PreTrainedModel, step: Step, dtype: torch.dtype) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from lora_explorer.memory.kernels.attention import fused_attention, varlen_attention
+from lora_explorer.errors import MemoryUnknown
+from lora_explorer.memory.kernels.attention import fused_attention, knows_lengths, packed_attention, varlen_attention
 from lora_explorer.memory.plan.step import Step
 from lora_explorer.memory.runs.traced_run import trace_run
 from lora_explorer.memory.watching.watch import StorageWatch
@@ -117,3 +120,63 @@ def test_values_narrower_than_keys_come_out_in_their_own_width() -> None:
     assert fused_attention(True, query, key, value).shape == (2, 4, 128, 64)
     output, _ = varlen_attention(torch.nn.Identity(), query, key, value, None)
     assert output.shape == (2, 128, 4, 64)
+
+
+PACKED = Step(2, 512, attention="sdpa", packed=True)
+
+
+def test_packed_documents_are_kept_apart_without_a_mask_over_keys_repeated_to_all_heads() -> None:
+    packed, one_document = (
+        trace_run(skeleton_of(LLAMA), step, Lora()).trace for step in (PACKED, replace(PACKED, packed=False))
+    )
+    assert max(packed.sizes_bytes) == max(one_document.sizes_bytes)
+    all_heads = 2 * 512 * 64 * 2
+    assert packed.sizes_bytes.count(all_heads) > one_document.sizes_bytes.count(all_heads)
+
+
+def test_documents_that_see_each_other_need_neither() -> None:
+    mixed = trace_run(skeleton_of(LLAMA), replace(PACKED, attention=None, mixed=True), Lora()).trace
+    one_document = trace_run(skeleton_of(LLAMA), replace(PACKED, packed=False), Lora()).trace
+    # Only the positions are new: those of every row instead of one.
+    assert 0 < peak_of(mixed) - peak_of(one_document) < 2 * 512 * 16 * 8
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [{"sliding_window": 256}, {"head_dim": 320}, {"model_type": "qwen4_exp"}],
+    ids=lambda facts: next(iter(facts)),
+)
+def test_a_mask_keeps_documents_apart_where_their_lengths_cannot_be_told(facts: dict[str, Any]) -> None:
+    llama = {"model_type": "llama", "hidden_size": 64, "num_attention_heads": 4}
+    assert knows_lengths(SimpleNamespace(**llama))
+    assert not knows_lengths(SimpleNamespace(**{**llama, **facts}))
+
+
+def test_a_window_that_no_layer_has_slides_nowhere() -> None:
+    facts = {"model_type": "qwen2", "head_dim": 64, "sliding_window": 256}
+    assert knows_lengths(SimpleNamespace(**facts, layer_types=["full_attention"]))
+    assert not knows_lengths(SimpleNamespace(**facts, layer_types=["full_attention", "sliding_attention"]))
+
+
+def test_values_narrower_than_keys_cannot_be_told_by_length() -> None:
+    facts = {"model_type": "deepseek_v3", "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128}
+    assert not knows_lengths(SimpleNamespace(**facts, head_dim=64))
+
+
+def test_a_scale_of_its_own_takes_a_packed_row_back_to_a_mask() -> None:
+    query, key, value = (tensor.detach() for tensor in inputs(4, 2, 320))
+    positions = torch.zeros(2, 320, dtype=torch.int64, device="meta")
+    module = torch.nn.Module()
+    module.num_key_value_groups = 2  # type: ignore[assignment]
+    found = []
+    for scaling in (64**-0.5, 0.5):
+        with StorageWatch("meta") as watch:
+            output, _ = packed_attention(module, query, key, value, None, scaling=scaling, position_ids=positions)
+        assert output.shape == (2, 320, 4, 64)
+        found.append(2 * 320 * 320 in watch.trace().sizes_bytes)
+    assert found == [False, True]
+
+
+def test_packed_rows_stop_on_a_card_without_flash_kernels() -> None:
+    with pytest.raises(MemoryUnknown, match="FlashAttention, which needs"):
+        trace_run(skeleton_of(LLAMA), replace(PACKED, flash_kernels=False), Lora())

@@ -31,6 +31,8 @@ def said(settings: dict[str, Any], *, card: str | None = None, **known: Any) -> 
         ({**CHECKPOINTED, "activation_offloading": "hidden_states"}, "inputs of checkpointed layers leave"),
         ({"attn_implementation": "xformers"}, "repeated to all heads"),
         ({"bf16": False}, "the scores are stored where keys are grouped"),
+        ({"sample_packing": True, "attn_implementation": "sdpa"}, "kept apart by their lengths"),
+        ({"sample_packing": True}, "see each other"),
         ({**FOUR_BIT, "nf4_backend": "torchao"}, "as many bytes as bitsandbytes"),
         ({**FOUR_BIT, "ple_cpu_offload": True}, "are in host memory"),
         ({"optimizer": "grokadamw"}, "rest in host memory"),
