@@ -324,3 +324,9 @@ def test_gradients_of_earlier_micro_batches_stay_while_the_next_one_runs() -> No
     # The allocator rounds each of them up to 512 bytes.
     assert gradients <= more <= gradients * 1.05
     assert 0 < again.peak_backward_bytes - once.peak_backward_bytes <= more
+
+
+def test_micro_batches_that_wait_for_their_turn_are_on_the_card_already() -> None:
+    two, five = (estimated(gradient_accumulation_steps=steps, sequence_len=512) for steps in (2, 5))
+    # Three more, each with ids, labels and mask.
+    assert five.peak_allocated_bytes - two.peak_allocated_bytes == 3 * 3 * 512 * 8

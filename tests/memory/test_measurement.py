@@ -191,7 +191,7 @@ def test_what_a_gpu_ran_is_held_against_the_prediction_for_that_gpu(monkeypatch:
     found = measure_step(recipe_of(**LORA), model_of(TINY), expandable_segments=False)
     assert found.device == "T4"
     assert jobs[0][0].device == "cuda"
-    assert jobs[0][1] == {"PYTORCH_ALLOC_CONF": "expandable_segments:False"}
+    assert jobs[0][1] == {"PYTORCH_ALLOC_CONF": "expandable_segments:False", "HF_DEACTIVATE_ASYNC_LOAD": "1"}
     assert found.predicted.process_bytes == found.predicted.peak_reserved_bytes + find_card("T4").context_bytes
     assert set(found.error_percent) == set(figures.known)
 

@@ -92,7 +92,12 @@ def _measure_on_host(recipe: Recipe, base_model: BaseModel) -> Measurement:
 def _measure_on_cuda(recipe: Recipe, base_model: BaseModel, *, expandable_segments: bool) -> Measurement:
     # This process never touches the GPU: a context of its own would take room and be measured too.
     recipe, notes = runnable_on_cuda(recipe)
-    said = _run(Job(recipe, base_model, "cuda"), {"PYTORCH_ALLOC_CONF": f"expandable_segments:{expandable_segments}"})
+    # As Axolotl sets them: the second for quantized weights, where alone it matters.
+    environment = {
+        "PYTORCH_ALLOC_CONF": f"expandable_segments:{expandable_segments}",
+        "HF_DEACTIVATE_ASYNC_LOAD": "1",
+    }
+    said = _run(Job(recipe, base_model, "cuda"), environment)
     card: Card = said["card"]
     estimate = estimate_memory(recipe, base_model, card=card, expandable_segments=expandable_segments)
     predicted = Figures(**{name: getattr(estimate, name) for name in Figures.__dataclass_fields__})

@@ -263,6 +263,8 @@ def _train(model: nn.Module, step: Step, device: Device, meter: Meter) -> None:
         loss, kept = _forward(model, step, device)
         meter.enter("backward")
         torch.autograd.backward(loss)
+        # The Trainer keeps the loss without its graph.
+        loss = loss.detach()
         meter.enter("optimizer")
         if step.clips_gradients:
             nn.utils.clip_grad_norm_(parameters, 1.0)

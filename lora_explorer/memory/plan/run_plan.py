@@ -47,7 +47,9 @@ def step_from(recipe: Recipe, card: Card | None) -> Step:
     return Step(
         micro_batch_size=rows,
         sequence_len=recipe.micro_batch_size * recipe.sequence_len // rows,
-        loading="raced",
+        # Axolotl has quantized weights read one after the other (axolotl/loaders/patch_manager.py); others leave the
+        # same behind in any order.
+        loading="placed",
         empties_cache=True,  # axolotl/loaders/model.py, when the adapter is on
         dtype=dtype,
         autocast=dtype != "float32",
@@ -70,6 +72,7 @@ def step_from(recipe: Recipe, card: Card | None) -> Step:
         loraplus=bool(recipe.adapter) and recipe.loraplus_lr_ratio is not None,
         clips_gradients=recipe.max_grad_norm != 0,
         accumulates=recipe.gradient_accumulation_steps > 1,
+        waiting_batches=recipe.gradient_accumulation_steps - 1,
     )
 
 

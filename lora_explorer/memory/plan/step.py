@@ -62,7 +62,8 @@ class Step:
     keeps_outputs: the model's outputs, logits among them, stay alive until the optimizer step is done.
     outputs_to_float32: accelerate's conversion of all outputs. loraplus: LoRA+ makes the optimizer, which then keeps
     8-bit states of embeddings as they are. accumulates: gradients of earlier micro-batches are there when the backward
-    pass starts. fused_lora: Axolotl's lora_*_kernels that are on. offloading: which saved activations leave for the
+    pass starts. waiting_batches: other micro-batches of the update, which the Trainer brings to the device at its
+    beginning. fused_lora: Axolotl's lora_*_kernels that are on. offloading: which saved activations leave for the
     host. kernels: "cuda" traces the forms that operators have on a CUDA device, "host" those of a CPU. parallelism:
     several GPUs that share the step.
     """
@@ -96,6 +97,7 @@ class Step:
     loraplus: bool = False
     clips_gradients: bool = True
     accumulates: bool = False
+    waiting_batches: int = 0
     fused_lora: frozenset[Kernel] = frozenset()
     offloading: Offloading | None = None
     kernels: Kernels = "cuda"
@@ -105,3 +107,16 @@ class Step:
     def tokens(self) -> int:
         """Tokens of one micro-batch."""
         return self.micro_batch_size * self.sequence_len
+
+    @property
+    def keeps_documents_apart(self) -> bool:
+        """Whether packed documents are; then Axolotl leaves out the mask, so that positions are asked."""
+        return self.packed and not self.mixed
+
+    @property
+    def batch_names(self) -> tuple[str, ...]:
+        """The tensors of a micro-batch, by the model's names for them; each has 64 bits for each token."""
+        labels = () if self.labels_are_inputs else ("labels",)
+        mask = ("attention_mask",) if self.attention_mask and not self.keeps_documents_apart else ()
+        positions = ("position_ids",) if self.packed else ()
+        return ("input_ids", *labels, *mask, *positions)

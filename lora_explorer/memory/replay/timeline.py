@@ -64,12 +64,14 @@ class Found(NamedTuple):
     """What a step has beside its own births.
 
     workspace_bytes: of cuBLAS, 0 for none. biased_products: some products add a bias. gradients_bytes: of each gradient
-    that earlier micro-batches have left, for this one to add to.
+    that earlier micro-batches have left, for this one to add to. batches_bytes: of the other micro-batches,
+    for each tensor of a batch all of them together.
     """
 
     workspace_bytes: int
     biased_products: bool = False
     gradients_bytes: Sequence[int] = ()
+    batches_bytes: Sequence[int] = ()
 
     @property
     def workspaces_bytes(self) -> list[int]:
@@ -85,12 +87,13 @@ def with_steps(timeline: Timeline, trace: Trace | Part, optimizer: OptimizerTrac
     clipping = part_of(optimizer.clipping)
     for part, update in ((_with_workspaces(step, found.workspaces_bytes), optimizer.first), (step, optimizer.later)):
         timeline.mark(Segment("forward", "embedding"))
-        earlier = [timeline.born(size_bytes, "gradients") for size_bytes in found.gradients_bytes]
+        others = [timeline.born(size_bytes, "saved activations") for size_bytes in found.batches_bytes]
+        others += [timeline.born(size_bytes, "gradients") for size_bytes in found.gradients_bytes]
         offset = timeline.extend(part)
         timeline.mark(Segment("optimizer", "head"))
         timeline.extend(clipping)
         timeline.extend(update)
-        timeline.all_died(whole([*earlier, *(let_go + offset)]))
+        timeline.all_died(whole([*others, *(let_go + offset)]))
     return timeline
 
 

@@ -121,7 +121,8 @@ def run_of(skeleton: Skeleton, step: Step, adapter: Adapter, *, full_depth: bool
 
 
 def _kin(skeleton: Skeleton, step: Step, adapter: Adapter) -> tuple[_Kin, Point]:
-    shapeless = replace(step, micro_batch_size=1, sequence_len=1)
+    # Micro-batches that wait are no part of the trace.
+    shapeless = replace(step, micro_batch_size=1, sequence_len=1, waiting_batches=0)
     point = Point(step.micro_batch_size, step.sequence_len, 1)
     shared: Hashable = cast("Hashable", adapter)
     rank: int | None = 1

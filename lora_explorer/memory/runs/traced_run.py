@@ -14,6 +14,7 @@ from threading import RLock
 from traceback import walk_tb
 from typing import TYPE_CHECKING
 
+import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
@@ -215,8 +216,10 @@ def _timeline_of_share(
 
 
 def _found(run: TracedRun, trained: Sequence[TrainedTensor], step: Step, workspace_bytes: int) -> Found:
-    gradients = [math.prod(tensor.shape) * tensor.dtype.itemsize for tensor in trained]
-    return Found(workspace_bytes, run.adds_biases, gradients if step.accumulates else ())
+    gradients = [math.prod(tensor.shape) * tensor.dtype.itemsize for tensor in trained] if step.accumulates else []
+    waiting_bytes = step.waiting_batches * step.tokens * torch.int64.itemsize
+    batches = [waiting_bytes] * len(step.batch_names) if waiting_bytes else []
+    return Found(workspace_bytes, run.adds_biases, gradients, batches)
 
 
 def _trace(skeleton: Skeleton, stack: Stack, step: Step, adapter: Adapter) -> TracedRun:

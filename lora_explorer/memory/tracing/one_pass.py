@@ -32,7 +32,7 @@ def trace_step(model: nn.Module, layers: dict[int, nn.Module], step: Step, *, de
     """
     # A document boundary is found by asking whether positions rise by one throughout: yes unless packed. Whether a
     # mask is needed is found by asking whether it lets everything through: yes unless rows are padded.
-    answers = {bool: not (_is_apart(step) or step.padded), int: step.sequence_len, float: 1.0}
+    answers = {bool: not (step.keeps_documents_apart or step.padded), int: step.sequence_len, float: 1.0}
     on_cuda = step.kernels == "cuda"
     forms = _forms(step) if device == "meta" else None
     watch = StorageWatch(device, answers, forms, INNER_TEMPORARIES if on_cuda else {})
@@ -101,20 +101,11 @@ def _recomputation(watch: StorageWatch, operators: CudaOperators) -> Iterator[No
 
 
 def _batch(step: Step, device: str) -> dict[str, Tensor]:
-    """Token ids and labels, (batch, tokens) in int64, and the mask that a padding collator adds."""
+    """(batch, tokens) each, as a padding collator makes them."""
     shape = (step.micro_batch_size, step.sequence_len)
-    names = ["input_ids"] if step.labels_are_inputs else ["input_ids", "labels"]
-    names += ["attention_mask"] if step.attention_mask and not _is_apart(step) else []
-    batch = {name: torch.ones(shape, dtype=torch.int64, device=device) for name in names}
+    batch = {name: torch.ones(shape, dtype=torch.int64, device=device) for name in step.batch_names}
     batch.setdefault("labels", batch["input_ids"])
-    if step.packed:
-        batch["position_ids"] = torch.zeros(shape, dtype=torch.int64, device=device)
     return batch
-
-
-def _is_apart(step: Step) -> bool:
-    """Whether packed documents are kept apart; then Axolotl leaves out the mask, so that positions are asked."""
-    return step.packed and not step.mixed
 
 
 def _to_float32(outputs: Any) -> Any:

@@ -193,8 +193,8 @@ def _choose_implementations(model: PreTrainedModel, step: Step) -> None:
 
 def _keeps_apart_by_length(model: PreTrainedModel, step: Step) -> bool:
     """Whether packed documents are kept apart without a mask. Raises MemoryUnknown where the kernel for it misses."""
-    apart = step.packed and not step.mixed and step.dtype != "float32"
-    if not apart or not attention.knows_lengths(model.config):
+    by_length = step.keeps_documents_apart and step.dtype != "float32"
+    if not by_length or not attention.knows_lengths(model.config):
         return False
     if not step.flash_kernels:
         raise MemoryUnknown(

@@ -55,6 +55,7 @@ def preview_step(plan: PreviewPlan) -> Step:
         # The Trainer takes the norm of the gradients also where it is not limited.
         clips_gradients=True,
         accumulates=plan.gradient_accumulation_steps > 1,
+        waiting_batches=plan.gradient_accumulation_steps - 1,
         kernels="cuda" if card else "host",
     )
 

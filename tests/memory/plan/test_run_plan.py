@@ -106,3 +106,7 @@ def test_auto_is_bfloat16_on_every_card_for_torch_says_yes_where_it_emulates_too
         assert step_from(recipe_of(bf16="auto", fp16=True), find_card(name)).dtype == "float16"
     assert "emulates" in said({}, card="T4")
     assert "the scores are stored." in said({}, card="T4")
+
+
+def test_quantized_weights_are_read_one_after_the_other_as_axolotl_asks() -> None:
+    assert step_from(recipe_of(**FOUR_BIT), None).loading == "placed"
