@@ -44,6 +44,8 @@ def step_from(recipe: Recipe, card: Card | None) -> Step:
     packed_in_one_row = recipe.sample_packing and attention not in (*_UNPACKED_BY_MASK, None)
     rows = 1 if packed_in_one_row else recipe.micro_batch_size
     loss = _loss(recipe)
+    # Axolotl leaves k-bit preparation out for quantized experts, LoftQ and torchao (axolotl/loaders/model.py).
+    left_out = quantization is None or quantization.experts or _loftq(recipe) or recipe.nf4_backend == "torchao"
     return Step(
         micro_batch_size=rows,
         sequence_len=recipe.micro_batch_size * recipe.sequence_len // rows,
@@ -54,8 +56,7 @@ def step_from(recipe: Recipe, card: Card | None) -> Step:
         dtype=dtype,
         autocast=dtype != "float32",
         quantization=quantization,
-        # Axolotl leaves k-bit preparation out for quantized experts and LoftQ (axolotl/loaders/model.py).
-        kbit_preparation=quantization is not None and not quantization.experts and not _loftq(recipe),
+        kbit_preparation=not left_out,
         tables_on_host=recipe.ple_cpu_offload,
         norms_in_dtype=bool(recipe.adapter) or loss == "cut" or attention not in (*_UNPACKED_BY_MASK, None),
         attention=attention,
@@ -64,7 +65,7 @@ def step_from(recipe: Recipe, card: Card | None) -> Step:
         mixed=recipe.sample_packing and attention is None,
         loss=loss,
         loss_chunks=recipe.chunked_cross_entropy_num_chunks or CHUNKS,
-        checkpointing=_checkpointing(recipe),
+        checkpointing=_checkpointing(recipe, kbit_preparation=not left_out),
         offloading=_offloading(recipe),
         fused_lora=_fused_lora(recipe),
         inputs_require_grads=bool(recipe.adapter),
@@ -116,6 +117,8 @@ def assumptions(
         yield _kernel_words(step, kernels_refused)
     if step.offloading is not None:
         yield _OFFLOADING_WORDS[step.offloading]
+    if step.offloading == "streamed" and step.checkpointing == "reentrant":
+        yield "What a layer computes again leaves as well, and once back it stays until the next layer is through."
     if step.quantization is not None and step.quantization.kind == "int8":
         yield "No outlier columns are assumed in the 8-bit products."
     if has_experts:
@@ -220,15 +223,21 @@ def _loss(recipe: Recipe) -> Loss:
     return "chunked" if recipe.chunked_cross_entropy else "plain"
 
 
-def _checkpointing(recipe: Recipe) -> Checkpointing | None:
+def _checkpointing(recipe: Recipe, *, kbit_preparation: bool) -> Checkpointing | None:
     if not recipe.gradient_checkpointing:
         return None
-    # Axolotl asks for the non-reentrant form unless told otherwise (axolotl/utils/config). Offloading turns
-    # checkpointing off in the trainer's arguments, but the loader has turned it on for adapters by then, and wraps the
-    # layers of fully trained models itself (axolotl/loaders/model.py).
-    wrapped = not recipe.adapter and _offloading(recipe) in ("streamed", "synchronous")
-    reentrant = dict(recipe.gradient_checkpointing_kwargs).get("use_reentrant", False)
-    return "reentrant" if reentrant and not wrapped else "non-reentrant"
+    offloading = _offloading(recipe)
+    # Axolotl asks for the non-reentrant form unless told otherwise (axolotl/utils/config).
+    reentrant = bool(dict(recipe.gradient_checkpointing_kwargs).get("use_reentrant", False))
+    if offloading in ("streamed", "synchronous"):
+        # Then the trainer does not ask, and what the loader asked for stays (axolotl/loaders/model.py): fully trained
+        # models are wrapped; adapters get the form asked for, but PEFT's k-bit preparation asks once more, for torch's
+        # own default; and the older way puts another checkpoint in torch's place, which is reentrant.
+        if not recipe.adapter:
+            reentrant = False
+        elif kbit_preparation or offloading == "synchronous":
+            reentrant = True
+    return "reentrant" if reentrant else "non-reentrant"
 
 
 def _offloading(recipe: Recipe) -> Offloading | None:

@@ -21,7 +21,7 @@ from torch import nn
 from lora_explorer.adapters import inject_adapter, plan_adapter
 from lora_explorer.base_models.skeleton import Skeleton
 from lora_explorer.errors import ExplorerError, MemoryUnknown
-from lora_explorer.memory.kernels.offloading import INPUTS_ON_THEIR_WAY
+from lora_explorer.memory.kernels.layer_inputs import INPUTS_ON_THEIR_WAY
 from lora_explorer.memory.plan.optimizers import OptimizerTrace, TrainedTensor, trace_optimizer
 from lora_explorer.memory.plan.parallel import Parallelism, Share, share_of
 from lora_explorer.memory.plan.step import Loading, Step

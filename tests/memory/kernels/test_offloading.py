@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from lora_explorer.memory.kernels.offloading import SAVED_ON_THEIR_WAY, Offloading, SavedTensors, StreamedTensors
+from lora_explorer.memory.kernels.offloading import Offloading
+from lora_explorer.memory.kernels.saved_tensors import SAVED_ON_THEIR_WAY, SavedTensors, StreamedTensors
 from lora_explorer.memory.plan.run_plan import step_from
 from lora_explorer.memory.plan.step import Checkpointing, Step
 from lora_explorer.memory.replay.timeline import replay
@@ -28,6 +29,7 @@ LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_
 STEP = Step(2, 512, outputs_to_float32=False)
 HIDDEN_BYTES = 2 * 512 * 256 * 2
 LORA = Lora(targets=LINEAR)
+FOUR_BIT = {"adapter": "qlora", "load_in_4bit": True, "gradient_checkpointing": True}
 
 
 def traced(step: Step, *, full_depth: bool = False, layers: int = 12, adapter: Adapter = LORA) -> Trace:
@@ -89,7 +91,13 @@ def test_a_storage_saved_again_while_it_leaves_stays_on_the_device() -> None:
     manager = StreamedTensors()
     tensor = torch.empty(5000, device="meta")
     manager.pack(tensor)
-    assert manager.unpack(manager.pack(tensor)) is tensor
+    again = manager.pack(tensor)
+    found: list[Tensor] = []
+    # Only a backward pass asks for what was saved.
+    start = torch.zeros(1, requires_grad=True)
+    start.register_hook(lambda _: found.append(manager.unpack(again)))  # type: ignore[no-untyped-call]
+    start.sum().backward()
+    assert found[0] is tensor
 
 
 @pytest.mark.parametrize("kind", ["streamed", "synchronous", "hidden states"])
@@ -136,7 +144,13 @@ def test_leaving_inputs_come_back_for_the_backward_pass(checkpointing: Checkpoin
 
 
 @pytest.mark.parametrize(
-    ("kind", "checkpointing"), [("synchronous", None), ("synchronous", "non-reentrant"), ("hidden states", None)]
+    ("kind", "checkpointing"),
+    [
+        ("synchronous", None),
+        ("synchronous", "non-reentrant"),
+        ("synchronous", "reentrant"),
+        ("hidden states", None),
+    ],
 )
 def test_a_few_layers_show_what_all_of_them_do(kind: Offloading, checkpointing: Any) -> None:
     step = replace(STEP, offloading=kind, checkpointing=checkpointing)
@@ -172,7 +186,10 @@ def test_what_is_held_over_the_next_layers_is_known_from_a_few(
     skeleton = skeleton_of({**config, "num_hidden_layers": layers})
     step = replace(STEP, offloading=kind, checkpointing=checkpointing)
     few, whole = (trace_run(skeleton, step, LORA, full_depth=full) for full in (False, True))
-    assert len(few.stack.kept) <= 6
+    # A checkpointed layer's own streams hold as much as its kind saves until the next layer is through: where kinds
+    # alternate, a few layers do not show it.
+    alternate = config is GEMMA_3 and (kind, checkpointing) == ("streamed", "reentrant")
+    assert len(few.stack.kept) <= (layers if alternate else 6)
     assert moments(few, step) == moments(whole, step)
 
 
@@ -201,7 +218,11 @@ def test_a_fully_trained_model_is_checkpointed_and_its_layer_inputs_leave() -> N
         ({"gradient_checkpointing": True, "activation_offloading": True}, "non-reentrant", "streamed"),
         ({"gradient_checkpointing": "offload"}, "non-reentrant", "streamed"),
         ({"gradient_checkpointing": "offload_disk"}, "non-reentrant", "streamed"),
-        ({"gradient_checkpointing": True, "activation_offloading": "legacy"}, "non-reentrant", "synchronous"),
+        ({"gradient_checkpointing": True, "activation_offloading": "legacy"}, "reentrant", "synchronous"),
+        ({**FOUR_BIT, "activation_offloading": True}, "reentrant", "streamed"),
+        ({**FOUR_BIT, "nf4_backend": "torchao", "activation_offloading": True}, "non-reentrant", "streamed"),
+        ({**FOUR_BIT, "activation_offloading": "hidden_states"}, "non-reentrant", "hidden states"),
+        (FOUR_BIT, "non-reentrant", None),
         ({"gradient_checkpointing": True, "activation_offloading": "disk"}, "non-reentrant", "streamed"),
         ({}, None, None),
         ({"gradient_checkpointing": True, "activation_offloading": "hidden_states"}, "non-reentrant", "hidden states"),

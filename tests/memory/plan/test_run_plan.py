@@ -28,6 +28,7 @@ def said(settings: dict[str, Any], *, card: str | None = None, **known: Any) -> 
         ({"lora_o_kernel": True}, "fused LoRA kernels run (o)"),
         ({**CHECKPOINTED, "activation_offloading": True}, "on a stream of its own"),
         ({**CHECKPOINTED, "activation_offloading": "legacy"}, "one tensor at a time"),
+        ({**CHECKPOINTED, **FOUR_BIT, "activation_offloading": True}, "stays until the next layer is through"),
         ({**CHECKPOINTED, "activation_offloading": "hidden_states"}, "inputs of checkpointed layers leave"),
         ({"attn_implementation": "xformers"}, "repeated to all heads"),
         ({"bf16": False}, "the scores are stored where keys are grouped"),
@@ -106,6 +107,10 @@ def test_auto_is_bfloat16_on_every_card_for_torch_says_yes_where_it_emulates_too
         assert step_from(recipe_of(bf16="auto", fp16=True), find_card(name)).dtype == "float16"
     assert "emulates" in said({}, card="T4")
     assert "the scores are stored." in said({}, card="T4")
+
+
+def test_torchao_s_weights_are_not_prepared_by_peft() -> None:
+    assert not step_from(recipe_of(**FOUR_BIT, nf4_backend="torchao"), None).kbit_preparation
 
 
 def test_quantized_weights_are_read_one_after_the_other_as_axolotl_asks() -> None:
