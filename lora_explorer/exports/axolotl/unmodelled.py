@@ -17,8 +17,9 @@ _MEMORY = "moves memory that the figures here take to stay on the card."
 _GROUPED = "has 8-bit optimizers keep the states of embeddings in 8 bits, which the memory here takes to be in 32."
 _KERNELS = (
     "liger_rms_norm", "liger_rms_norm_gated", "liger_layer_norm", "liger_rope", "liger_swiglu", "liger_glu_activation",
-    "torch_compile", "tiled_mlp", "use_kernels", "fp8", "qat", "flash_attn_fuse_mlp",
-    "selective_checkpointing",
+    "torch_compile", "tiled_mlp", "use_kernels", "fp8", "qat", "flash_attn_fuse_mlp", "flash_attn_cross_entropy",
+    "flash_attn_rms_norm", "fused_attn_kernel", "large_head_attention", "flash_attn_d512", "gemma4_hybrid_attn_impl",
+    "batch_flattening", "selective_checkpointing",
 )  # fmt: skip
 _MEANING: Mapping[str, str] = {
     "bfloat16": _SPELLING.format(instead="bf16: true"),
@@ -27,9 +28,19 @@ _MEANING: Mapping[str, str] = {
     **dict.fromkeys(("tokens", "resize_token_embeddings_to_32x"), _VOCABULARY),
     **dict.fromkeys(("overrides_of_model_config", "overrides_of_model_kwargs", "llama4_linearized_experts"), _MODEL),
     **dict.fromkeys(("unfrozen_parameters", "lisa_n_layers", "optim_target_modules", "use_onebitllms"), _TRAINED),
-    **dict.fromkeys(("rl", "reward_model", "process_reward_model", "diffusion_lm"), _OBJECTIVE),
+    **dict.fromkeys(("rl", "reward_model", "process_reward_model", "diffusion_lm", "use_dft", "use_eaft"), _OBJECTIVE),
     **dict.fromkeys(("layer_offloading", "max_memory", "device_map"), _MEMORY),
     **dict.fromkeys(("embedding_lr", "embedding_lr_scale", "lr_groups"), _GROUPED),
+}
+
+
+# Keys that do so by another value than the one that is taken for granted.
+_OTHERWISE: Mapping[str, tuple[Any, str]] = {
+    "sdpa_varlen": (
+        True,
+        "keeps packed documents apart by a mask of every pair of tokens, which the memory here lacks.",
+    ),
+    "experts_implementation": ("grouped_mm", _KERNEL),
 }
 
 
@@ -38,3 +49,6 @@ def find_unmodelled_keys(values: Mapping[Any, Any]) -> Iterator[Finding]:
     for key, meaning in _MEANING.items():
         if values.get(key):
             yield Finding(key, "note", f"{key} {meaning}")
+    for key, (usual, meaning) in _OTHERWISE.items():
+        if values.get(key) not in (None, usual):
+            yield Finding(key, "note", f"{key}: {str(values[key]).lower()} {meaning}")

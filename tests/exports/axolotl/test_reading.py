@@ -152,6 +152,9 @@ def test_a_file_without_data_is_told():
         ("tokens: [<new>]", "adds rows"),
         ("rl: dpo", "another objective"),
         ("overrides_of_model_config: {num_hidden_layers: 2}", "config.json"),
+        ("embedding_lr: 0.0001", "to be in 32"),
+        ("sdpa_varlen: false", "by a mask"),
+        ("experts_implementation: scattermoe", "transformers' own layers"),
     ],
 )
 def test_keys_that_move_figures_without_being_settings_are_named(line: str, said: str) -> None:
@@ -159,5 +162,8 @@ def test_keys_that_move_figures_without_being_settings_are_named(line: str, said
     assert said in warnings_of(line + "\n")[key]
 
 
-def test_such_a_key_that_is_off_is_not_named() -> None:
-    assert "torch_compile" not in warnings_of("torch_compile: false\n")
+@pytest.mark.parametrize(
+    "line", ["torch_compile: false", "sdpa_varlen: true", "sdpa_varlen:", "experts_implementation: grouped_mm"]
+)
+def test_such_a_key_that_is_off_or_as_usual_is_not_named(line: str) -> None:
+    assert line.partition(":")[0] not in warnings_of(line + "\n")
