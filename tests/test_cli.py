@@ -99,11 +99,12 @@ def test_estimate_can_be_held_against_one_card(config: Path):
     assert [fit["gpu"] for fit in answer("estimate", config, "--gpu", card.lower())["fits"]] == [card]
 
 
-def test_a_card_that_does_not_exist_is_told_and_every_other_one_is_held_against(config: Path):
-    result = run("estimate", config, "--gpu", "abacus", "--json")
+@pytest.mark.parametrize("name", ["abacus", ""])
+def test_a_card_that_does_not_exist_is_told_and_every_other_one_is_held_against(config: Path, name: str):
+    result = run("estimate", config, "--gpu", name, "--json")
     record = json.loads(result.stdout)
     assert result.exit_code == 1
-    assert "abacus" in record["findings"][0]["message"]
+    assert f"{name!r} is not in" in record["findings"][0]["message"]
     assert record | {"findings": []} == answer("estimate", config) | {"findings": []}
 
 
@@ -378,6 +379,7 @@ def test_unreadable_yaml_is_one_json_object_and_status_1(command: str, text: str
         ["export", "CONFIG", "--to", "abacus"],
         ["export", "CONFIG", "--to", "axolotl", "--output", "no/such/folder/out.yml"],
         ["estimate", "CONFIG", "--n-gpus", "0"],
+        ["estimate", "CONFIG", "--n-gpus", "1000000000000"],
         ["count", "CONFIG", "--model-config", "no-such-file.json"],
         ["abacus"],
     ],

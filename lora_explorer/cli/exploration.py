@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from lora_explorer.memory import Card
 
 
+# More than any cluster has.
+MOST_GPUS = 1_000_000
+
+
 def _known(tool: str) -> str:
     if tool not in TOOLS:
         raise typer.BadParameter(f"{tool!r} is not one of {', '.join(TOOLS)}.")
@@ -74,7 +78,7 @@ def estimate(
     base_model: BaseModelName = None,
     model_config: ModelConfig = None,
     gpu: Annotated[str | None, typer.Option("--gpu", help="Hold the need against this card only.")] = None,
-    n_gpus: Annotated[int, typer.Option("--n-gpus", min=1, help="Cards that train side by side.")] = 1,
+    n_gpus: Annotated[int, typer.Option("--n-gpus", min=1, max=MOST_GPUS, help="Cards that train side by side.")] = 1,
     full_depth: FullDepth = False,
     expandable_segments: ExpandableSegments = True,
     savings: Annotated[bool, typer.Option("--savings", help="Trace what single changes would save, too.")] = False,
@@ -211,6 +215,6 @@ def _card(name: str | None) -> tuple[Card | None, tuple[Finding, ...]]:
     from lora_explorer.memory import find_card
 
     try:
-        return (find_card(name) if name else None), ()
+        return (None if name is None else find_card(name)), ()
     except ExplorerError as error:
         return None, error.findings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import NamedTuple
 
 from lora_explorer.base_models import BaseModel
@@ -25,7 +25,7 @@ from lora_explorer.memory.runs.races import typical_run
 from lora_explorer.memory.runs.run_families import run_of
 from lora_explorer.memory.runs.traced_run import RecipeAdapter, TracedRun
 from lora_explorer.memory.tracing.layers import Stack
-from lora_explorer.memory.tracing.prepared_model import Adapter, Everything
+from lora_explorer.memory.tracing.prepared_model import Adapter, Everything, packs_by_length
 from lora_explorer.settings import Recipe
 
 # Settings that no storage depends on.
@@ -135,11 +135,15 @@ class _Trial:
         played = typical_run(run, kind.step, kind.workspace_bytes, expandable_segments=expandable)
         return Played(*played, len(run.stack.stands_in))
 
+    def _refusal(self, card: Card) -> str | None:
+        by_length = packs_by_length(self.skeleton.config, self.kind_of(card).step)
+        return why_it_cannot_run(self.recipe, card, by_length=by_length)
+
     def bench(self, played: Mapping[CardKind, Played]) -> Bench:
         """played: what need not be played again."""
         return Bench(
             self.kind_of,
-            partial(why_it_cannot_run, self.recipe),
+            self._refusal,
             lambda kind: played.get(kind) or self.play(kind),
             self.expandable_segments,
         )

@@ -207,6 +207,9 @@ def test_of_cards_of_one_kind_the_larger_never_has_less_to_spare(settings: dict[
         ({"attn_implementation": "sage"}, ("T4", "MI300X", "B200"), ("RTX 4090", "H200 141GB")),
         ({"load_in_8bit": True}, ("V100 16GB",), ("T4",)),
         ({"bf16": True}, (), ("T4", "V100 32GB")),
+        ({"sample_packing": True, "attn_implementation": "sdpa"}, ("T4",), ("L4", "MI300X")),
+        ({"sample_packing": True, "attn_implementation": "sdpa", "bf16": False}, (), ("T4",)),
+        ({"sample_packing": True}, (), ("T4",)),
     ],
     ids=str,
 )

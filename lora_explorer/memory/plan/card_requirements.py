@@ -23,15 +23,22 @@ _SAGE_ON = ("8.0", "8.6", "8.9", "9.0", "12.0")
 _INT8_SINCE = (7, 5)
 
 
-def why_it_cannot_run(recipe: Recipe, card: Card) -> str | None:
+# Packed rows under sdpa go through FlashAttention's kernel (axolotl/monkeypatch/attention/sdpa_varlen.py).
+_LENGTHS_SINCE = (8, 0)
+
+
+def why_it_cannot_run(recipe: Recipe, card: Card, *, by_length: bool = False) -> str | None:
     """A sentence where kernels that the recipe asks for do not exist for the card, whatever its memory.
 
-    bfloat16 is no reason: before compute capability 8.0 it is emulated.
+    by_length: packed documents are kept apart by their lengths. bfloat16 is no reason: before compute capability 8.0 it
+    is emulated.
     """
     attention = recipe.attention
     since = _ATTENTION_SINCE.get(attention)
     if since is not None and not card.reaches(since):
         return _needs(f"attn_implementation: {attention}", since, card)
+    if by_length and not card.reaches(_LENGTHS_SINCE):
+        return _needs("sample_packing with attn_implementation: sdpa", _LENGTHS_SINCE, card)
     if attention == "sage" and card.compute_capability not in _SAGE_ON:
         return f"Axolotl refuses attn_implementation: sage on a card of {_capability(card)}."
     if recipe.load_in_8bit and not card.reaches(_INT8_SINCE):

@@ -177,8 +177,8 @@ def _choose_implementations(model: PreTrainedModel, step: Step) -> None:
     try:
         if not getattr(model, _SUPPORTED.get(chosen, ""), True):
             raise ValueError(chosen)
-        by_length = chosen == "sdpa" and _keeps_apart_by_length(model, step)
-        model.set_attn_implementation(attention.PACKED if by_length else _IMPLEMENTATIONS[chosen])
+        packed = chosen == "sdpa" and packs_by_length(model.config, step)
+        model.set_attn_implementation(attention.PACKED if packed else _IMPLEMENTATIONS[chosen])
     except ValueError as error:
         raise MemoryUnknown(
             f"transformers has no {chosen} attention for {model.config.model_type} models.",
@@ -191,19 +191,10 @@ def _choose_implementations(model: PreTrainedModel, step: Step) -> None:
         config.use_cache = False
 
 
-def _keeps_apart_by_length(model: PreTrainedModel, step: Step) -> bool:
-    """Whether packed documents are kept apart without a mask. Raises MemoryUnknown where the kernel for it misses."""
-    by_length = step.keeps_documents_apart and step.dtype != "float32"
-    if not by_length or not attention.knows_lengths(model.config):
-        return False
-    if not step.flash_kernels:
-        raise MemoryUnknown(
-            "sample_packing stops under attn_implementation: sdpa here: Axolotl keeps documents apart by a kernel of "
-            "FlashAttention, which needs compute capability 8.0 or later.",
-            setting="sample_packing",
-            suggestion="false",
-        )
-    return True
+def packs_by_length(config: Any, step: Step) -> bool:
+    """Whether attention is told where packed documents begin, so that no mask keeps them apart."""
+    packed = step.attention == "sdpa" and step.keeps_documents_apart and step.dtype != "float32"
+    return packed and attention.knows_lengths(config)
 
 
 def convert_for_training(model: PreTrainedModel, step: Step, dtype: torch.dtype) -> None:

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from lora_explorer.errors import MemoryUnknown
 from lora_explorer.memory.kernels.attention import fused_attention, knows_lengths, packed_attention, varlen_attention
 from lora_explorer.memory.plan.step import Step
 from lora_explorer.memory.runs.traced_run import trace_run
@@ -175,8 +174,3 @@ def test_a_scale_of_its_own_takes_a_packed_row_back_to_a_mask() -> None:
         assert output.shape == (2, 320, 4, 64)
         found.append(2 * 320 * 320 in watch.trace().sizes_bytes)
     assert found == [False, True]
-
-
-def test_packed_rows_stop_on_a_card_without_flash_kernels() -> None:
-    with pytest.raises(MemoryUnknown, match="FlashAttention, which needs"):
-        trace_run(skeleton_of(LLAMA), replace(PACKED, flash_kernels=False), Lora())
