@@ -45,6 +45,22 @@ def test_no_headline_number_is_cut_off(sized: tuple[Page, Path]) -> None:
     assert cut == []
 
 
+def test_the_words_under_the_way_to_the_peak_keep_apart(sized: tuple[Page, Path]) -> None:
+    page, _ = sized
+    page.wait_for_selector(".curve-axis .curve-optimizer", timeout=FIRST_COUNT_MS)
+    touching = page.evaluate(
+        """() => {
+          const words = [...document.querySelectorAll('.curve-axis span, .curve-floor')].map((e) => {
+            const range = document.createRange(); range.selectNodeContents(e); return range.getBoundingClientRect();
+          });
+          return words.flatMap((a, i) => words.slice(i + 1).filter(
+            (b) => a.left < b.right + 2 && b.left < a.right + 2 && a.top < b.bottom && b.top < a.bottom));
+        }"""
+    )
+    assert page.locator(".curve-axis span, .curve-floor").count() == 5
+    assert touching == []
+
+
 def test_headline_numbers_stay_in_sight_when_the_page_is_scrolled(sized: tuple[Page, Path]) -> None:
     page, _ = sized
     page.evaluate("scrollTo(0, 700)")
