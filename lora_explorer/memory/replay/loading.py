@@ -5,7 +5,8 @@ that the weights are cut from one segment; then four threads read the tensors in
 the device before it copies, while the main thread packs what has arrived, in the same order. How far the readers are
 ahead is chance, and with it the holes that packing leaves behind: measured runs of one configuration differ by some
 MiB after loading and by per cents in what is reserved. So a quantized load is played several times, each reader
-needing a time in proportion to a tensor's bytes, more or less, and the packing a part of the usual time.
+needing a time in proportion to a tensor's bytes, more or less, and the packing a part of the usual time. Where the
+threads are switched off (HF_DEACTIVATE_ASYNC_LOAD, as Axolotl does for quantized weights), there is no race.
 """
 
 from __future__ import annotations
