@@ -126,15 +126,19 @@ def trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
 
 
 def forward_and_backward(model: nn.Module, step: Step, between: Callable[[], None] = lambda: None) -> None:
-    """As any training loop does; between: called when the loss is there."""
+    """As the Trainer does, whose loop holds the batch and the loss without its graph; between: once there is a loss."""
     shape = (step.micro_batch_size, step.sequence_len)
     batch = {name: torch.ones(shape, dtype=torch.int64) for name in ("input_ids", "labels", "attention_mask")}
     with math_kernel(step):
-        outputs = model(**batch, use_cache=False)
-        loss = outputs.loss
-        del outputs
-        between()
-        loss.backward()
+        loss = training_step(model, batch, between)
+    del batch, loss
+
+
+def training_step(model: nn.Module, batch: dict[str, torch.Tensor], between: Callable[[], None]) -> torch.Tensor:
+    loss = model(**batch, use_cache=False).loss
+    between()
+    loss.backward()
+    return loss.detach()
 
 
 def watched(model: nn.Module, step: Step) -> Trace:
