@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lora_explorer.settings import Recipe
@@ -83,11 +83,19 @@ def _loss(recipe: Recipe) -> Iterator[Switch]:
     if CUT_CROSS_ENTROPY_PLUGIN not in recipe.plugins:
         kept = tuple(plugin for plugin in recipe.plugins if plugin != CUT_CROSS_ENTROPY_PLUGIN)
         rest = {**_NO_LOSS, "plugins": (*kept, CUT_CROSS_ENTROPY_PLUGIN)}
-        yield _switch(recipe, "cut_cross_entropy", True, **{n: v for n, v in rest.items() if n != "cut_cross_entropy"})
+        del rest["cut_cross_entropy"]
+        switch = _switch(recipe, "cut_cross_entropy", True, **rest)
+        yield replace(switch, changes={**switch.changes, **_half_precision_written(recipe)})
     if not recipe.chunked_cross_entropy:
         rest = {**_NO_LOSS, "plugins": others}
         del rest["chunked_cross_entropy"]
         yield _switch(recipe, "chunked_cross_entropy", True, **rest)
+
+
+def _half_precision_written(recipe: Recipe) -> dict[str, Any]:
+    """Axolotl looks for it in the file before its own `bf16: auto` is in force."""
+    written = recipe.fp16 or (recipe.bf16 and "bf16" in recipe.model_fields_set)
+    return {} if written else {"bf16": "auto"}
 
 
 def _weights(recipe: Recipe) -> Iterator[Switch]:
