@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from lora_explorer.exports.axolotl.misspelling import vocabulary
+from lora_explorer.exports.axolotl.misspelling import is_slip, vocabulary
 from lora_explorer.exports.axolotl.old_spellings import moved
 from lora_explorer.exports.axolotl.published_schema import Schema, published_schema
 from lora_explorer.exports.axolotl.rules import FSDP1_KEYS, REMOVED_KEYS
@@ -115,7 +115,8 @@ def _dropped(key: str, known: list[str], values: Mapping[Any, Any] | None = None
         instead = vocabulary(tuple(known)).nearest(key)
         guess = f"; did you mean {instead}?" if instead else "."
         message = f"Axolotl does not know {shown} and silently drops it{guess}"
-    fix = () if values is None or not (instead or key in _TRAPS) else _put_right(key, instead, values)
+    sure = key in _TRAPS or (instead is not None and is_slip(key, instead))
+    fix = _put_right(key, instead, values) if sure and values is not None else ()
     return Finding(key, "warning", message, instead, outcome="drops", fix=fix)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from functools import lru_cache
 from heapq import nlargest
 from itertools import chain
@@ -13,6 +13,8 @@ _LONGEST = 100
 # difflib compares slowly, so only the names that share the most pairs of letters are compared at all.
 _COMPARED = 6
 _LEAST_SHARED = 0.3
+# A slip of the hand, such as lora_alhpa; not a name with a word more or less, which may stand for something else.
+_SLIP = 0.85
 
 
 class Vocabulary:
@@ -34,6 +36,11 @@ class Vocabulary:
         likely = [name for name in likeness if likeness[name] > _LEAST_SHARED]
         compared = nlargest(_COMPARED, likely, key=likeness.__getitem__)
         return next(iter(get_close_matches(word, compared, n=1, cutoff=0.6)), None)
+
+
+def is_slip(word: str, name: str) -> bool:
+    """Whether a word is so near a known name that it can be put right unasked."""
+    return SequenceMatcher(None, word[:_LONGEST], name).ratio() >= _SLIP
 
 
 def _pairs(word: str) -> set[str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from difflib import get_close_matches
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lora_explorer.exports.axolotl import import_axolotl
 from lora_explorer.exports.axolotl.keys import known_keys
-from lora_explorer.exports.axolotl.misspelling import vocabulary
+from lora_explorer.exports.axolotl.misspelling import is_slip, vocabulary
 
 NAMES = tuple(known_keys().names)
 
@@ -33,3 +34,17 @@ def test_thousands_of_unknown_keys_do_not_keep_anyone_waiting() -> None:
     start = time.process_time()
     assert len(import_axolotl(text).findings) > 5000
     assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize(
+    ("word", "name", "slip"),
+    [
+        ("lora_alhpa", "lora_alpha", True),
+        ("sequence_length", "sequence_len", True),
+        ("micro_batchsize", "micro_batch_size", True),
+        ("flash_attn", "flash_attn_d512", False),
+        ("optim", "optimizer", False),
+    ],
+)
+def test_only_a_slip_is_put_right_unasked(word: str, name: str, slip: bool) -> None:
+    assert is_slip(word, name) is slip
