@@ -55,3 +55,14 @@ def group_facts(recipe: Recipe, plan: AdapterPlan) -> Iterator[Fact]:
 def complaint(sentence: str) -> Html:
     """A sentence that stands by itself where something went wrong."""
     return tag("p", sentence, class_="sentence", data_kind="error", role="status")
+
+
+def sentences(said: Iterable[str]) -> Html:
+    """A list, in which what stands between backticks is code; nothing where there is none."""
+    listed = [tag("li", *_with_code(sentence)) for sentence in said]
+    return tag("ul", *listed, class_="plan-notes") if listed else Html("")
+
+
+def _with_code(sentence: str) -> Iterator[object]:
+    for number, part in enumerate(sentence.split("`")):
+        yield tag("code", part) if number % 2 else part

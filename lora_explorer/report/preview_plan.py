@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from lora_explorer.report import words
+from lora_explorer.report import notes, words
 from lora_explorer.report.html import Html, join, tag
 
 if TYPE_CHECKING:
@@ -87,15 +87,6 @@ def weights_offer(offers: Iterable[tuple[Weights, str]]) -> Html:
     return tag("div", *(tag("p", sentence) for sentence in missing), class_="quiet") if missing else Html("")
 
 
-def _notes(notes: Iterable[str]) -> Html | None:
-    listed = [tag("li", *_with_code(note)) for note in notes]
-    if not listed:
-        return None
-    title = tag("p", "Otherwise than written:", class_="quiet-line")
-    return join(title, tag("ul", *listed, class_="plan-notes"))
-
-
-def _with_code(sentence: str) -> Iterable[object]:
-    """What stands between backticks is code."""
-    for number, part in enumerate(sentence.split("`")):
-        yield tag("code", part) if number % 2 else part
+def _notes(sentences: Iterable[str]) -> Html | None:
+    listed = notes.sentences(sentences)
+    return join(tag("p", "Otherwise than written:", class_="quiet-line"), listed) if listed else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lora_explorer.report import words
+from lora_explorer.report import notes, words
 from lora_explorer.report.html import Html, join, tag
 from lora_explorer.report.preview_story import RunStory
 
@@ -28,7 +28,7 @@ def sentence_of(story: RunStory) -> str:
 
 def run_notes(story: RunStory) -> Html:
     """What was done otherwise than written."""
-    return tag("ul", *(tag("li", note) for note in story.notes), class_="plan-notes") if story.notes else Html("")
+    return notes.sentences(story.notes)
 
 
 def log_lines(story: RunStory) -> Html:

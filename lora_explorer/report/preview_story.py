@@ -20,7 +20,8 @@ _AXIS_ENDS = (200, 500, 1000, 2000, 5000)
 class RunStory:
     """planned_steps: how many there will be in all; 0 before the run has begun. last: how it ended, if it did.
 
-    begun: when the present stretch of work started, in seconds since the epoch; an extension starts another.
+    begun: when the present stretch of work started, in seconds since the epoch; an extension starts another. log: what
+    happened besides steps, and what is worth reading, a line each.
     """
 
     planned_steps: int = 0
@@ -91,18 +92,35 @@ def story_of(events: Iterable[Event], before: RunStory = RunStory()) -> RunStory
 
 
 def _begun(story: RunStory, event: told.Started) -> _Changes:
-    facts = {"planned_steps": event.steps, "device": event.device, "notes": event.notes, "begun": event.at}
+    facts = {"planned_steps": event.steps, "device": event.device, "notes": event.notes, "begun": _since(story, event)}
     return {**facts, "place": None, "last": None, "stage": ""}
 
 
 def _at_work(story: RunStory, event: told.Stage) -> _Changes:
     """Also the first sign that a run that was over goes on."""
+    now = replace(story, begun=_since(story, event))
+    log = _logged(now, event, f"{event.message}…")
+    return {"stage": event.message, "place": None, "last": None, "begun": now.begun, "log": log}
+
+
+def _since(story: RunStory, event: Event) -> float:
+    """When this stretch of work began: with this event, where none is under way."""
     goes_on = story.begun is not None and story.last is None
-    return {"stage": event.message, "place": None, "last": None, "begun": story.begun if goes_on else event.at}
+    return story.begun if goes_on and story.begun is not None else event.at
 
 
 def _evaluated(story: RunStory, event: told.Evaluation) -> _Changes:
-    return {"evaluations": (*(known for known in story.evaluations if known.step != event.step), event)}
+    line = f"After step {event.step:,}: loss {event.eval_loss:.4g} over the rows kept aside."
+    return {
+        "evaluations": (*(known for known in story.evaluations if known.step != event.step), event),
+        "log": _logged(story, event, line),
+    }
+
+
+def _logged(story: RunStory, event: Event, line: str) -> tuple[str, ...]:
+    """The newest lines, each with the seconds since the work began."""
+    seconds = max(event.at - story.begun, 0.0) if story.begun is not None else 0.0
+    return (*story.log, f"{seconds:6.1f} s  {line}")[-_LOG_LINES:]
 
 
 def _sampled(story: RunStory, event: told.Sample) -> _Changes:
@@ -110,7 +128,7 @@ def _sampled(story: RunStory, event: told.Sample) -> _Changes:
 
 
 def _ended(story: RunStory, event: Event) -> _Changes:
-    return {"last": event, "stage": "", "place": None}
+    return {"last": event, "stage": "", "place": None, "log": _logged(story, event, f"{event.kind.capitalize()}.")}
 
 
 _Changes = dict[str, Any]
@@ -122,7 +140,7 @@ _CHANGES: Mapping[str, Callable[[RunStory, Any], _Changes]] = {
     "evaluation": _evaluated,
     "measured": lambda story, event: {"measured": event},
     "sample": _sampled,
-    "log": lambda story, event: {"log": (*story.log, event.message)[-_LOG_LINES:]},
+    "log": lambda story, event: {"log": _logged(story, event, event.message)},
     "finished": _ended,
     "failed": _ended,
     "stopped": _ended,

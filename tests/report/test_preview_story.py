@@ -71,3 +71,25 @@ def test_a_long_run_is_not_drawn_into_a_corner() -> None:
 def test_random_weights_have_no_loss_that_means_something() -> None:
     assert story_of(RUN).loss_means_something
     assert not story_of([STARTED, step(1, loss=None)]).loss_means_something
+
+
+def test_the_log_tells_what_happened_when() -> None:
+    events = [
+        told.Log(message="Read this.", at=99.0),
+        told.Stage(message="Loading the libraries", at=100.0),
+        told.Started(run="r", steps=2, device="CPU", at=102.0),
+        told.Stage(message="Training", at=103.5),
+        told.Evaluation(step=2, eval_loss=2.0, at=110.0),
+        told.Finished(steps=2, seconds=10.0, at=111.0),
+    ]
+    seconds, lines = zip(*(line.strip().split(" s  ") for line in story_of(events).log), strict=True)
+    assert seconds == ("0.0", "0.0", "3.5", "10.0", "11.0")
+    assert lines[:3] == ("Read this.", "Loading the libraries…", "Training…")
+    assert "rows kept aside" in lines[3]
+    assert lines[4] == "Finished."
+
+
+def test_an_extension_counts_its_own_seconds() -> None:
+    before = [told.Stage(message="Training", at=100.0), told.Finished(steps=2, seconds=10.0, at=110.0)]
+    again = [told.Stage(message="Starting", at=500.0), told.Stage(message="Training", at=507.0)]
+    assert [line.split()[0] for line in story_of([*before, *again]).log] == ["0.0", "10.0", "0.0", "7.0"]

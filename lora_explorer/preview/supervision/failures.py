@@ -9,13 +9,16 @@ import errno
 import os
 import re
 import signal
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from lora_explorer.errors import ExplorerError
 from lora_explorer.preview.events import Failed
 
 LONGEST_SENTENCE = 300
+_SHOWN_PLACES = 6
 # Of a run's log, only what was said last can be why its process ended.
 LOG_TAIL_BYTES = 2000
 
@@ -94,19 +97,27 @@ CAUSES = (OUT_OF_MEMORY, FILE_TOO_LARGE, DISK_FULL, NO_ROOM)
 
 def explain(error: BaseException, *, steps: int) -> Failed:
     """Why an exception ended a run that had done this many steps."""
-    known = next((each for each in _chain(error) if isinstance(each, ExplorerError) and each.findings), None)
+    known = _explained(error, steps)
     if known is not None:
-        finding = known.findings[0]
-        return _failed(finding.message, finding.suggestion or "", finding.setting)
-    for cause in CAUSES:
-        if any(cause.explains(each) for each in _chain(error)):
-            return explain_cause(cause, steps=steps)
+        return known
     said = _first_line(str(error))
     name = type(error).__name__
     return _failed(
         f"The run failed {_when(steps)}: {name}{': ' if said else ''}{said or '.'}",
-        "The run's log says where; other settings than the ones changed last may work.",
+        "The log says where; other settings than the ones changed last may work.",
     )
+
+
+def is_explained(error: BaseException) -> bool:
+    """Whether `explain` says all there is to say; else `trace_of` says more."""
+    return _explained(error, 0) is not None
+
+
+def trace_of(error: BaseException) -> str:
+    """Where an exception came from, the innermost place first, for who wants to look it up."""
+    places = traceback.extract_tb(error.__traceback__)[-_SHOWN_PLACES:]
+    lines = (f"{Path(each.filename).name}:{each.lineno} in {each.name}: {each.line}" for each in reversed(places))
+    return to_public("\n".join((f"{type(error).__name__}, from the innermost place outwards:", *lines)))
 
 
 def explain_cause(cause: Cause, *, steps: int) -> Failed:
@@ -140,7 +151,7 @@ def explain_time(limit_seconds: float, *, steps: int) -> Failed:
     """The run took longer than it may."""
     limit = f"{limit_seconds / 60:.0f} minutes" if limit_seconds >= 120 else f"{limit_seconds:g} seconds"
     return _failed(
-        f"The run reached its time limit of {limit} after {_steps(steps)}.",
+        f"The run reached its time limit of {limit} {_when(steps)}.",
         "Ask for fewer steps, or lower sequence_len, micro_batch_size or gradient_accumulation_steps.",
         "steps",
     )
@@ -164,6 +175,17 @@ def _secrets() -> Iterator[str]:
     return (value for name, value in os.environ.items() if len(value) >= 8 and _SECRET_NAME.search(name))
 
 
+def _explained(error: BaseException, steps: int) -> Failed | None:
+    """What was raised on purpose, or has a known cause."""
+    known = next((each for each in _chain(error) if isinstance(each, ExplorerError) and each.findings), None)
+    if known is not None:
+        finding = known.findings[0]
+        return _failed(finding.message, finding.suggestion or "", finding.setting)
+    found = (cause for cause in CAUSES if any(cause.explains(each) for each in _chain(error)))
+    cause = next(found, None)
+    return explain_cause(cause, steps=steps) if cause else None
+
+
 def _failed(message: str, suggestion: str, setting: str = "") -> Failed:
     return Failed(message=to_public(message), suggestion=to_public(suggestion), setting=setting)
 
@@ -184,7 +206,7 @@ def _first_line(text: str) -> str:
 
 
 def _when(steps: int) -> str:
-    return f"in step {steps + 1}" if steps else "before the first step was done"
+    return f"after {_steps(steps)}" if steps else "before the first step was done"
 
 
 def _steps(steps: int) -> str:

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +32,9 @@ from lora_explorer.preview.supervision.failures import (
     explain,
     explain_cause,
     explain_time,
+    is_explained,
     to_public,
+    trace_of,
 )
 from lora_explorer.preview.supervision.limits import (
     end_group,
@@ -114,7 +117,17 @@ class Watch:
         self._thread.join()
         # Libraries that hang while the interpreter shuts down must not keep the next run waiting.
         end_within(EXIT_SECONDS)
-        self._report.end(self._last if error is None else lambda steps: explain(error, steps=steps))
+        if error is None:
+            self._report.end(self._last)
+        else:
+            self._end_with(error)
+
+    def _end_with(self, error: BaseException) -> None:
+        if not is_explained(error):
+            # How it ended is told in any case.
+            with suppress(OSError):
+                self._report.tell(Log(message=trace_of(error)))
+        self._report.end(lambda steps: explain(error, steps=steps))
 
     @property
     def _grace_seconds(self) -> float:

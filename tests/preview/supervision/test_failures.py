@@ -42,7 +42,7 @@ def chained() -> None:
 def test_what_libraries_raise_is_understood(cause: Callable[[], object], says: str, setting: str) -> None:
     told = explain(raised(cause), steps=3)
     assert says in told.message
-    assert "in step 4" in told.message
+    assert "after 3 steps" in told.message
     assert told.setting == setting
     assert told.suggestion
 
@@ -84,23 +84,23 @@ def test_a_loss_that_is_no_number_names_the_learning_rate() -> None:
 
 def test_anything_else_is_told_by_its_name_in_one_short_sentence() -> None:
     told = explain(KeyError("x" * 5000 + "\nsecond line"), steps=1)
-    assert told.message.startswith("The run failed in step 2: KeyError: ")
+    assert told.message.startswith("The run failed after 1 step: KeyError: ")
     assert len(told.message) < 400
     assert "\n" not in told.message
-    assert explain(ValueError(), steps=1).message == "The run failed in step 2: ValueError."
+    assert explain(ValueError(), steps=1).message == "The run failed after 1 step: ValueError."
 
 
 @pytest.mark.parametrize(
     ("status", "log", "says"),
     [
-        (-signal.SIGKILL, "", "was killed in step 4, as systems do when memory runs out"),
+        (-signal.SIGKILL, "", "was killed after 3 steps, as systems do when memory runs out"),
         (-signal.SIGSEGV, "Fatal Python error: Segmentation fault\n", "signal 11, SIGSEGV"),
-        (-signal.SIGABRT, "terminate called\n  what():  std::bad_alloc\n", "Memory ran out in step 4"),
-        (1, "libgomp: Thread creation failed: Resource temporarily unavailable\n", "Memory ran out in step 4"),
-        (1, "Traceback\nOSError: [Errno 28] No space left on device\n", "The disk was full in step 4"),
+        (-signal.SIGABRT, "terminate called\n  what():  std::bad_alloc\n", "Memory ran out after 3 steps"),
+        (1, "libgomp: Thread creation failed: Resource temporarily unavailable\n", "Memory ran out after 3 steps"),
+        (1, "Traceback\nOSError: [Errno 28] No space left on device\n", "The disk was full after 3 steps"),
         (1, "Traceback\nImportError: No module named x\n", "status 1: ImportError: No module named x."),
-        (3, "", "ended in step 4 with status 3."),
-        (None, "", "was gone in step 4"),
+        (3, "", "ended after 3 steps with status 3."),
+        (None, "", "was gone after 3 steps"),
         (-60, "", "signal 60"),
     ],
 )
@@ -114,6 +114,7 @@ def test_a_process_that_ended_without_a_word_is_explained(status: int | None, lo
 def test_a_time_limit_is_told_in_the_unit_that_is_read_most_easily() -> None:
     assert "of 60 minutes after 1 step." in explain_time(3600, steps=1).message
     assert "of 45 seconds after 12 steps." in explain_time(45, steps=12).message
+    assert "of 45 seconds before the first step was done." in explain_time(45, steps=0).message
 
 
 @pytest.mark.parametrize(

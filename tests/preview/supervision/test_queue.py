@@ -274,7 +274,7 @@ def test_a_run_that_died_while_no_app_was_there_is_told_as_failed(new_queue: New
     queue = new_queue("train_all")
     queue.adopt()
     assert wait_until(lambda: is_over(folder)) < 2
-    assert "process was gone in step 4" in failure(folder).message
+    assert "process was gone after 3 steps" in failure(folder).message
     assert steps_told(folder) == [1, 2, 3]
 
 

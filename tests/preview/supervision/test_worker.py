@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lora_explorer.preview.events import Finished, Stopped
+from lora_explorer.preview.events import Finished, Log, Stopped
 from lora_explorer.preview.request import PreviewRequest
 from lora_explorer.preview.run_folder import HOME_VARIABLE, RunFolder, create_run
 from lora_explorer.preview.supervision.ending import RESERVE_BYTES
@@ -60,8 +61,8 @@ def test_a_run_tells_its_steps_and_that_it_finished() -> None:
     [
         ("raise_in_step", {}, "ValueError: shapes (3, 4) and (5, 6) do not match", ""),
         ("diverge", {}, "not a number", "learning_rate"),
-        ("grow", {"memory_bytes": 300 << 20}, "Memory ran out in step 4", "micro_batch_size"),
-        ("grow_tensors", {"memory_bytes": 700 << 20}, "Memory ran out in step 4", "micro_batch_size"),
+        ("grow", {"memory_bytes": 300 << 20}, "Memory ran out after 3 steps", "micro_batch_size"),
+        ("grow_tensors", {"memory_bytes": 700 << 20}, "Memory ran out after 3 steps", "micro_batch_size"),
         ("fill_disk", {"file_bytes": 200_000}, "outgrew what is allowed", "lora_r"),
         ("tell_forever", {"file_bytes": 200_000}, "outgrew what is allowed", "lora_r"),
         ("hang_in_python", {"wall_clock_seconds": 1.0}, "time limit of 1 seconds after 3 steps", "steps"),
@@ -81,6 +82,15 @@ def test_why_a_run_ended_is_told_within_two_seconds_with_what_to_change_and_its_
     assert steps_told(folder) == BEFORE
     if conduct != "grow_tensors":  # which loads PyTorch first
         assert seconds_to_tell(folder) < 2
+
+
+def test_where_an_unknown_exception_came_from_is_in_the_log_without_a_folder_of_this_machine() -> None:
+    folder, worker = started("raise_in_step")
+    seconds_until_gone(worker)
+    assert kinds(folder)[-2:] == ["log", "failed"]
+    [message] = [event.message for event in folder.events()[0] if isinstance(event, Log)]
+    assert re.search(r"^stand_in\.py:\d+ in raise_in_step: raise ValueError", message, re.M)
+    assert str(Path(__file__).parents[3]) not in message
 
 
 def test_a_run_that_heeds_its_time_limit_keeps_what_it_did() -> None:
