@@ -14,7 +14,7 @@ from lora_explorer.cli.output import tell
 from lora_explorer.errors import PreviewRefused
 from lora_explorer.exports.axolotl import export_axolotl
 from lora_explorer.exports.yaml_documents.reading import read_document
-from lora_explorer.preview.data import BUILT_IN_SETS, data_choice_from
+from lora_explorer.preview.data import BUILT_IN_SETS, data_choice_from, with_keys_beside
 from lora_explorer.preview.data.hub_rows import hub_rows
 from lora_explorer.preview.request import DataChoice, DatasetType, PreviewRequest
 from lora_explorer.questions import quiet_libraries
@@ -47,22 +47,28 @@ def request_of(call: Call) -> tuple[PreviewRequest, tuple[str, ...]]:
 
 def _data(call: Call, text: str) -> tuple[DataChoice, tuple[str, ...]]:
     """What was asked for; else the configuration's own data where they can be had; else a built-in set, with a note."""
-    if call.data in BUILT_IN_SETS:
-        if call.type is not None:
-            raise typer.BadParameter("The built-in data sets have types of their own.", param_hint="--type")
-        return DataChoice(name=call.data), ()
+    values = read_document(text).values
     if call.data is not None:
-        entry = {"path": call.data, "type": call.type}
-        chosen = data_choice_from({"datasets": [entry], "val_set_size": _USUAL.val_set_size})
-        return chosen or _USUAL, ()
+        return with_keys_beside(_named(call, call.data), values), ()
+    usual = with_keys_beside(_USUAL, values)
     try:
-        own = data_choice_from(read_document(text).values)
+        own = data_choice_from(values)
         if own is None:
-            return _USUAL, ("The configuration names no data, so the built-in instructions are used.",)
+            return usual, ("The configuration names no data, so the built-in instructions are used.",)
         _look_for(own)
     except PreviewRefused as refused:
-        return _USUAL, (f"{refused} The built-in instructions are used instead.",)
+        return usual, (f"{refused} The built-in instructions are used instead.",)
     return replace(own, type=call.type or own.type), ()
+
+
+def _named(call: Call, name: str) -> DataChoice:
+    """What --data names. Raises PreviewRefused."""
+    if name in BUILT_IN_SETS:
+        if call.type is not None:
+            raise typer.BadParameter("The built-in data sets have types of their own.", param_hint="--type")
+        return DataChoice(name=name)
+    entry = {"path": name, "type": call.type}
+    return data_choice_from({"datasets": [entry], "val_set_size": _USUAL.val_set_size}) or _USUAL
 
 
 def _look_for(choice: DataChoice) -> None:

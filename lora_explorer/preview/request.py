@@ -29,7 +29,7 @@ class DataChoice:
     columns: other names for the type's own, as Axolotl's `field_messages` and the like. val_set_size: a share below
     1, or a number of rows, kept aside. The others are Axolotl's keys of the same names with its defaults; config is
     its `name`, excess_length its `excess_length_strategy`, shuffle its `shuffle_merged_datasets`, and chat_template
-    a template's text, empty for the tokenizer's own.
+    a template's text, empty for the tokenizer's own. notes: sentences on what of a configuration is not read.
     """
 
     origin: DataOrigin = "built-in"
@@ -46,6 +46,7 @@ class DataChoice:
     chat_template: str = ""
     excess_length: ExcessLength = "drop"
     shuffle: bool = True
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ def request_from(record: Mapping[str, Any]) -> PreviewRequest:
     data["columns"] = tuple((str(one), str(other)) for one, other in data.get("columns", ()))
     data["roles_to_train"] = tuple(data.get("roles_to_train", ("assistant",)))
     data["eot_tokens"] = tuple(data.get("eot_tokens", ()))
+    data["notes"] = tuple(data.get("notes", ()))
     return PreviewRequest(
         **{name: value for name, value in record.items() if name not in _RECORDS},
         recipe=recipe_from(record["recipe"]),

@@ -9,7 +9,7 @@ from typing import Any
 
 from lora_explorer.errors import PreviewRefused
 from lora_explorer.exports.yaml_documents.reading import read_document
-from lora_explorer.preview.data import BUILT_IN_SETS, data_choice_from
+from lora_explorer.preview.data import BUILT_IN_SETS, data_choice_from, with_keys_beside
 from lora_explorer.preview.data.choice import TYPES
 from lora_explorer.preview.request import DataChoice, Limits
 from lora_explorer.preview.run_folder import home
@@ -81,12 +81,17 @@ class Form:
         }
 
     def _data(self, text: str) -> DataChoice:
+        values = read_document(text).values
+        if self.data != FROM_YAML:
+            return with_keys_beside(self._other_data(), values)
+        choice = data_choice_from(values)
+        if choice is None:
+            raise PreviewRefused(NO_DATA_IN_YAML, setting="datasets")
+        return choice
+
+    def _other_data(self) -> DataChoice:
+        """Than those of the YAML."""
         type_ = next((known for known in TYPES if known == self.type), None)
-        if self.data == FROM_YAML:
-            choice = data_choice_from(read_document(text).values)
-            if choice is None:
-                raise PreviewRefused(NO_DATA_IN_YAML, setting="datasets")
-            return choice
         if self.data == FROM_HUB:
             return DataChoice("hub", self.dataset.strip(), type_)
         if self.data == FROM_UPLOAD:

@@ -18,22 +18,22 @@ RUN = "20260101-120304-abcdef01"
 def test_steps_that_are_no_number_of_steps_are_refused_at_their_field(steps: float | None) -> None:
     form = Form(steps=steps)
     with pytest.raises(PreviewRefused) as refused:
-        form.choices("", Limits())
+        form.choices("lora_r: 8\n", Limits())
     (finding,) = refused.value.findings
     assert form.field_at_fault(finding.setting) == "preview-steps"
 
 
 def test_a_public_page_allows_fewer_steps() -> None:
     form = Form(steps=PUBLIC_LIMITS.steps + 1)
-    assert form.choices("", Limits())["steps"] == PUBLIC_LIMITS.steps + 1
+    assert form.choices("lora_r: 8\n", Limits())["steps"] == PUBLIC_LIMITS.steps + 1
     with pytest.raises(PreviewRefused, match=str(PUBLIC_LIMITS.steps)):
-        form.choices("", PUBLIC_LIMITS)
+        form.choices("lora_r: 8\n", PUBLIC_LIMITS)
 
 
 @pytest.mark.parametrize("name", ["", "/etc/passwd", "../../x.jsonl", "0" * 64 + ".exe", "0" * 63 + "/.jsonl"])
 def test_an_upload_can_only_be_named_as_it_was_kept(name: str) -> None:
     with pytest.raises(PreviewRefused) as refused:
-        Form(data=FROM_UPLOAD, upload=name).choices("", Limits())
+        Form(data=FROM_UPLOAD, upload=name).choices("lora_r: 8\n", Limits())
     assert refused.value.findings[0].setting == "datasets"
 
 

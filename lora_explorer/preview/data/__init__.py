@@ -3,7 +3,7 @@
 Importing this package loads neither torch nor transformers.
 """
 
-from lora_explorer.preview.data.choice import check_choice, data_choice_from
+from lora_explorer.preview.data.choice import check_choice, data_choice_from, with_keys_beside
 from lora_explorer.preview.data.encoding import EncodedData, encode
 from lora_explorer.preview.data.rows import BUILT_IN_SETS, Rows, load_rows
 from lora_explorer.preview.data.table import DataTable, Piece, TableRow, describe
@@ -22,4 +22,5 @@ __all__ = [
     "encode",
     "keep_upload",
     "load_rows",
+    "with_keys_beside",
 ]

@@ -27,7 +27,7 @@ CHATML = (
 _ROLES = {"human": "user", "gpt": "assistant"}
 # Two placeholders that share neither their first nor their last character: text around the turn that happens to begin
 # or end like one of them cannot hide the turn's edge from both.
-_PLACEHOLDERS = ("[[another turn]]", "zz another turn zz")
+_PLACEHOLDERS = ("[[another-turn]]", "zzanotherturnzz")
 # The end token belongs to a turn when at most this many tokens of the template lie between them.
 _FURTHEST_END = 3
 

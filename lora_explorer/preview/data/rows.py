@@ -9,7 +9,7 @@ from typing import Any
 
 from lora_explorer import presets
 from lora_explorer.base_models import Access
-from lora_explorer.preview.data.choice import check_choice
+from lora_explorer.preview.data.choice import check_choice, check_template
 from lora_explorer.preview.data.columns import Record, check_records, with_type
 from lora_explorer.preview.data.files import file_label, read_file
 from lora_explorer.preview.data.hub_rows import hub_rows
@@ -48,11 +48,12 @@ def load_rows(choice: DataChoice, *, access: Access = EVERYTHING) -> Rows:
     records = _read(choice, most_rows + 1)
     if not records:
         raise refusal(f"{label} has no rows.")
-    notes = (f"Only the first {most_rows:,} rows of {label} are used.",) if len(records) > most_rows else ()
+    more = (f"Only the first {most_rows:,} rows of {label} are used.",) if len(records) > most_rows else ()
     used = tuple(records[:most_rows])
     typed = with_type(choice, used, label)
+    check_template(typed, access=access)
     check_records(typed, used, label)
-    return Rows(typed, used, label, notes)
+    return Rows(typed, used, label, (*choice.notes, *more))
 
 
 def built_in_file(name: str) -> Path:

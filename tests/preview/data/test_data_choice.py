@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lora_explorer.base_models import Access, find_base_model
 from lora_explorer.errors import PreviewRefused
-from lora_explorer.preview.data import BUILT_IN_SETS, data_choice_from, encode, load_rows
+from lora_explorer.preview.data import BUILT_IN_SETS, data_choice_from, encode, load_rows, with_keys_beside
 from lora_explorer.preview.plan import plan_preview
 from lora_explorer.preview.request import DataChoice, PreviewRequest
 from lora_explorer.settings import recipe_from
@@ -27,9 +28,33 @@ def choice_from(text: str) -> DataChoice | None:
 
 
 def test_the_first_entry_of_datasets_is_the_choice() -> None:
-    assert choice_from("datasets:\n- {path: owner/set, type: alpaca}\n- {path: other/set, type: completion}") == (
-        DataChoice(origin="hub", name="owner/set", type="alpaca", val_set_size=0)
-    )
+    one = "datasets:\n- {path: owner/set, type: alpaca}"
+    expected = DataChoice(origin="hub", name="owner/set", type="alpaca", val_set_size=0)
+    assert choice_from(one) == expected
+    two = choice_from(f"{one}\n- {{path: other/set, type: completion}}")
+    assert two == replace(expected, notes=("Of the 2 entries of datasets only the first is previewed.",))
+
+
+def test_what_would_change_rows_and_is_not_read_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"messages": [{"role": "bot", "content": "a"}]}', encoding="utf-8")
+    entry = f"{{path: {file}, type: chat_template, roles: {{assistant: [bot]}}, weight: 0.5, field_tools: tools}}"
+    choice = choice_from(f"datasets: [{entry}]\ntest_datasets: [{{path: a/b}}]")
+    assert choice
+    [note] = load_rows(choice).notes
+    assert note.endswith(": weight, roles, test_datasets.")
+
+
+def test_other_data_are_read_as_the_keys_beside_datasets_say() -> None:
+    keys = "train_on_inputs: true\nexcess_length_strategy: truncate\nchat_template: chatml\nval_set_size: 5000\n"
+    usual = DataChoice(name="conversations")
+    expected = replace(usual, train_on_inputs=True, excess_length="truncate", chat_template="chatml")
+    assert with_keys_beside(usual, yaml.safe_load(keys + "datasets: [{path: a/b, split: test}]")) == expected
+
+
+def test_a_template_that_no_row_needs_keeps_no_stranger_from_a_run() -> None:
+    choice = DataChoice(name="instructions", chat_template="{{ messages }}")
+    assert load_rows(choice, access=Access(folders=False)).records
 
 
 def test_every_key_that_says_how_rows_become_tokens_is_read() -> None:

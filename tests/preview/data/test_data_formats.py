@@ -147,6 +147,13 @@ def test_a_turn_is_found_whatever_it_says(content: str, tokenizer: PreTrainedTok
     assert trained(row, tokenizer) == f"{content}<|im_end|>"
 
 
+def test_a_turn_ends_before_the_space_that_the_template_writes(tokenizer: PreTrainedTokenizerBase) -> None:
+    template = "{% for message in messages %}{{ message['content'] }} |{% endfor %}"
+    talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "zz"}]
+    row = first(rows_of("chat_template", {"messages": talk}, chat_template=template), tokenizer)
+    assert trained(row, tokenizer) == "zz"
+
+
 def test_an_empty_turn_trains_nothing(tokenizer: PreTrainedTokenizerBase) -> None:
     talk = [*TALK[:1], {"role": "assistant", "content": ""}, *TALK[2:]]
     assert trained(first(rows_of("chat_template", {"messages": talk}), tokenizer), tokenizer) == "Hello!<|im_end|>"
