@@ -58,7 +58,7 @@ def look_at_data(request: PreviewRequest) -> tuple[DataTable, int]:
 
     plan = plan_preview(request)
     rows = load_rows(request.data, access=request.access)
-    return describe(rows, load_tokenizer(plan.source), plan.sequence_len), plan.sequence_len
+    return describe(rows, load_tokenizer(plan.source), plan.sequence_len, seed=plan.seed), plan.sequence_len
 
 
 def weights_on_offer(request: PreviewRequest) -> tuple[tuple[Weights, str], ...]:
