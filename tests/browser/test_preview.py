@@ -19,6 +19,8 @@ pytestmark = pytest.mark.browser
 
 # A worker loads torch and transformers first.
 WORKER_MS = 120_000
+# That a stop takes two seconds is tested where no page is beside it.
+STOPPED_MS = 20_000
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +89,29 @@ def test_one_runs_the_other_waits_and_each_stops_only_its_own(ready: Page, other
     expect(ready.locator("#preview-progress")).not_to_have_attribute("data-value", "0", timeout=WORKER_MS)
 
     other_visitor.locator("#preview-stop").click()
-    expect(waiting).to_have_attribute("data-value", "stopped", timeout=5_000)
+    expect(waiting).to_have_attribute("data-value", "stopped", timeout=STOPPED_MS)
     expect(ready.locator("#preview-status")).to_have_attribute("data-value", "running")
 
     ready.locator("#preview-stop").click()
-    expect(ready.locator("#preview-status")).to_have_attribute("data-value", "stopped", timeout=5_000)
+    expect(ready.locator("#preview-status")).to_have_attribute("data-value", "stopped", timeout=STOPPED_MS)
     done = int(ready.get_attribute("#preview-progress", "data-value") or 0)
     assert 0 < done < 5000
+
+
+def test_after_a_lost_connection_the_run_is_on_the_page_again_without_a_click(other_visitor: Page) -> None:
+    page = other_visitor
+    _start(page, steps=5000)
+    points = page.locator("#preview-loss")
+    expect(points).to_have_attribute("data-points", re.compile(r"[1-9]\d*"), timeout=WORKER_MS)
+    # Gradio loads the page again once it reaches the server.
+    with page.expect_event("framenavigated", timeout=WORKER_MS):
+        page.context.set_offline(True)
+        page.wait_for_timeout(3000)
+        page.context.set_offline(False)
+    expect(points).to_be_visible(timeout=FIRST_COUNT_MS)
+    expect(points).to_have_attribute("data-points", re.compile(r"[1-9]\d*"), timeout=20_000)
+    page.locator("#preview-stop").click()
+    expect(page.locator("#preview-status")).to_have_attribute("data-value", "stopped", timeout=STOPPED_MS)
 
 
 @pytest.mark.parametrize(("steps", "said"), [("0", "from 1"), ("", "empty"), ("1.5", "whole number")])

@@ -1,12 +1,13 @@
 // Keeps what a visitor chose for the next run, and whose browser this is. Everything else about runs is the server's.
-const OWNER = "lora-explorer.owner", RUN = "lora-explorer.run";
-const stored = (key) => {
-  try { return localStorage.getItem(key); } catch { return null; }
+const OWNER = "lora-explorer.owner", RUN = "lora-explorer.run", TAB = "lora-explorer.tab";
+const kept = (storage, key) => {
+  try { return window[storage].getItem(key); } catch { return null; }
 };
-const store = (key, value) => {
+const keep = (storage, key, value) => {
   // A browser may close its storage to a page; then only a reload forgets.
-  try { localStorage.setItem(key, value); } catch { /* nothing to keep it in */ }
+  try { window[storage].setItem(key, value); } catch { /* nothing to keep it in */ }
 };
+const stored = (key) => kept("localStorage", key), store = (key, value) => keep("localStorage", key, value);
 const newSecret = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 const ownSecret = () => {
   const known = stored(OWNER);
@@ -45,6 +46,17 @@ document.addEventListener("preview-touched", ({ detail: { name, value } }) => to
 document.addEventListener("setting-touched", () => prepare(900));
 document.addEventListener("preview-opened", () => setTimeout(() => prepare(0), 60));
 document.addEventListener("preview-ready", attach);
+// After a lost connection Gradio loads the page again: whoever watched a run goes on watching it.
+const tabs = () => [...document.querySelectorAll("#tabs [role=tab]")];
+const openTab = (name) => tabs().find((tab) => tab.textContent.trim() === name)?.click();
+document.addEventListener("click", ({ target }) => {
+  const tab = target.closest?.("#tabs [role=tab]");
+  if (tab) keep("sessionStorage", TAB, tab.textContent.trim());
+});
+document.addEventListener("preview-ready", () => {
+  const tab = kept("sessionStorage", TAB);
+  if (["Preview", "History"].includes(tab)) openTab(tab);
+});
 // Another tab of this browser has started or opened a run.
 window.addEventListener("storage", ({ key }) => { if (key === RUN) attach(); });
 document.addEventListener("preview-shown", ({ detail: { run, status } }) => {
@@ -66,7 +78,7 @@ document.addEventListener("click", ({ target }) => {
   }
   set({ asked: run });
   if (ASKS.includes(runAsk)) trigger(runAsk);
-  if (runAsk === "open") [...document.querySelectorAll("#tabs [role=tab]")].find((tab) => tab.textContent.trim() === "Preview")?.click();
+  if (runAsk === "open") openTab("Preview");
 });
 // One click from what random weights cannot show to weights that can learn.
 document.addEventListener("click", ({ target }) => {
