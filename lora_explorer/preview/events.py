@@ -123,10 +123,14 @@ class Failed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Stopped(Event):
-    """Somebody stopped it after this many steps."""
+    """Somebody stopped it after this many steps.
+
+    kept_steps: after which of them what was trained is kept, and an extension goes on; None where nobody looked.
+    """
 
     kind = "stopped"
     steps: int
+    kept_steps: int | None = None
 
 
 KINDS: dict[str, type[Event]] = {

@@ -24,6 +24,9 @@ Status = Literal["waiting", "running", "finished", "failed", "stopped"]
 HOME_VARIABLE = "LORA_EXPLORER_HOME"
 """The environment variable that names a folder for runs and copies of models, in place of the user's own."""
 
+# As transformers' Trainer calls them.
+_CHECKPOINT, _TRAINER_STATE = "checkpoint", "trainer_state.json"
+
 CLOCK_SLACK_SECONDS = 10.0
 """A process's start is told by the clock, which may be set while it runs; numbers are not given again so soon."""
 
@@ -62,6 +65,16 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """Where the trainer keeps what an extension continues from."""
         return self.path / "checkpoints"
+
+    def newest_checkpoint(self) -> Path | None:
+        """The last one that was written to its end, its state being what comes last."""
+        found = [path.parent for path in self.checkpoints.glob(f"{_CHECKPOINT}-*/{_TRAINER_STATE}")]
+        return max(found, key=checkpoint_step, default=None)
+
+    def kept_steps(self) -> int:
+        """After how many steps an extension would go on."""
+        newest = self.newest_checkpoint()
+        return checkpoint_step(newest) if newest else 0
 
     @property
     def log(self) -> Path:
@@ -140,6 +153,11 @@ class RunFolder:
     def delete(self) -> None:
         """The run and all it left."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def checkpoint_step(checkpoint: Path) -> int:
+    """After how many steps it was written."""
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def create_run(request: PreviewRequest, *, owner: str = "") -> RunFolder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lora_explorer.preview.events import Stopped
 from lora_explorer.report import notes, words
 from lora_explorer.report.html import Html, join, tag
 from lora_explorer.report.preview_story import RunStory
@@ -76,11 +77,25 @@ def _ended(story: RunStory) -> str:
         return ""
     if last.kind == "failed":
         return f"{getattr(last, 'message', '')} {getattr(last, 'suggestion', '')}".strip()
-    if last.kind == "stopped":
-        if not story.done_steps:
-            return "Stopped before its first step."
-        return f"Stopped after {words.counted(story.done_steps, 'step')}. What it has learnt so far is kept."
+    if isinstance(last, Stopped):
+        return f"{_stopped(story)} {_kept(story, last)}".strip()
     return f"Finished in {words.duration(getattr(last, 'seconds', 0.0))}."
+
+
+def _stopped(story: RunStory) -> str:
+    return (
+        f"Stopped after {words.counted(story.done_steps, 'step')}." if story.steps else "Stopped before its first step."
+    )
+
+
+def _kept(story: RunStory, last: Stopped) -> str:
+    """What is left of what it learnt."""
+    kept = last.kept_steps
+    if kept is None or not story.steps or not story.loss_means_something:
+        return ""
+    if not kept:
+        return "The step under way took too long for anything to be kept."
+    return "What it has learnt so far is kept." if kept >= last.steps else f"What it had learnt after {kept:,} is kept."
 
 
 def _beside(story: RunStory, counted: str) -> str:

@@ -103,6 +103,14 @@ def test_a_waiting_run_says_its_place_and_a_failed_one_what_to_change() -> None:
     assert preview_progress.sentence_of(failed) == "It ran out. Halve the batch."
 
 
+@pytest.mark.parametrize(
+    ("kept", "said"), [(3, "so far is kept."), (2, "had learnt after 2 is kept."), (0, "too long"), (None, "3 steps.")]
+)
+def test_a_stopped_run_says_what_of_it_is_kept(kept: int | None, said: str) -> None:
+    stopped = story_of([*RUN, told.Stopped(steps=3, kept_steps=kept)])
+    assert said in preview_progress.sentence_of(stopped)
+
+
 def test_progress_counts_steps_done_of_those_planned() -> None:
     bar = preview_progress.progress(story_of(RUN))
     assert 'data-value="3" data-total="4"' in bar

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lora_explorer.preview.events import LAST_KINDS, Event, Step
+from lora_explorer.preview.events import LAST_KINDS, Event, Step, Stopped
 from lora_explorer.preview.run_folder import RunFolder
 from lora_explorer.preview.supervision.failures import LOG_TAIL_BYTES
 
@@ -22,6 +22,11 @@ def end(folder: RunFolder, event: Event) -> None:
     _reserved(folder).unlink(missing_ok=True)
     _finish_line(folder.events_file)
     folder.append(event)
+
+
+def stopped(folder: RunFolder, steps: int) -> Stopped:
+    """The last event of a run that was stopped after so many steps."""
+    return Stopped(steps=steps, kept_steps=folder.kept_steps())
 
 
 def is_over(folder: RunFolder) -> bool:

@@ -16,7 +16,7 @@ import psutil
 from lora_explorer.preview.run_folder import RunFolder
 
 COMMAND = (sys.executable, "-m", "lora_explorer.preview.supervision.worker")
-STOP_SECONDS = 1.6
+STOP_SECONDS = 1.5
 """How long a worker may take to end by itself once it is asked to; killing and telling fit into two seconds."""
 _KILL_SECONDS = 2.0
 _POLL_SECONDS = 0.02

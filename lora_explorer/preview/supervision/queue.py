@@ -19,10 +19,10 @@ from dataclasses import replace
 from filelock import FileLock, Timeout
 
 from lora_explorer.errors import InvalidSettings, PreviewRefused
-from lora_explorer.preview.events import Event, Stage, Stopped, Waiting
+from lora_explorer.preview.events import Event, Stage, Waiting
 from lora_explorer.preview.request import PreviewRequest
 from lora_explorer.preview.run_folder import RunFolder, create_run, home
-from lora_explorer.preview.supervision.ending import end, is_over, log_tail, steps_done
+from lora_explorer.preview.supervision.ending import end, is_over, log_tail, steps_done, stopped
 from lora_explorer.preview.supervision.failures import explain, explain_death, explain_time
 from lora_explorer.preview.supervision.ownership import find_run, hashed, own_run
 from lora_explorer.preview.supervision.process import Worker, find_worker, start_worker
@@ -88,7 +88,7 @@ class RunQueue:
         with self._alone():
             if _is_marked(folder, "waiting"):
                 _unmark(folder, "waiting")
-                end(folder, Stopped(steps=steps_done(folder)))
+                end(folder, stopped(folder, steps_done(folder)))
             worker = self._worker(folder)
             if worker is None:
                 return
@@ -256,7 +256,7 @@ def _settle(folder: RunFolder, last: Event) -> None:
 def _how_it_ended(folder: RunFolder, worker: Worker | None) -> Event:
     steps = steps_done(folder)
     if _is_marked(folder, "stop"):
-        return Stopped(steps=steps)
+        return stopped(folder, steps)
     status = worker.status if worker else None
     limit_seconds = _limit_seconds(folder)
     if status == -signal.SIGALRM and math.isfinite(limit_seconds):

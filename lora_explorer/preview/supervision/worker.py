@@ -22,10 +22,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias
 
-from lora_explorer.preview.events import Evaluation, Event, Finished, Log, Stage, Step, Stopped
+from lora_explorer.preview.events import Evaluation, Event, Finished, Log, Stage, Step
 from lora_explorer.preview.request import Limits
 from lora_explorer.preview.run_folder import RunFolder
-from lora_explorer.preview.supervision.ending import end, reserve, steps_done
+from lora_explorer.preview.supervision.ending import end, reserve, steps_done, stopped
 from lora_explorer.preview.supervision.failures import (
     OUT_OF_MEMORY,
     LossNotFinite,
@@ -50,7 +50,7 @@ from lora_explorer.preview.supervision.standby import IDLE_SECONDS, WAIT
 Train: TypeAlias = Callable[[RunFolder, Callable[[Event], None], threading.Event], None]
 """Trains what a folder asks for, tells events, and returns when it is done or soon after it is told to stop."""
 
-STOP_SECONDS = 1.3
+STOP_SECONDS = 1.2
 """How long a step may go on after a stop. Whoever asked waits a little longer, and is told within two seconds."""
 EXIT_SECONDS = 3.0
 _TICK_SECONDS = 0.05
@@ -79,6 +79,10 @@ class Report:
                 return
             self._folder.append(_public(event))
             self.steps = event.step if isinstance(event, Step) else self.steps
+
+    def stopped(self, steps: int) -> Event:
+        """That it was stopped, and what of it is kept."""
+        return stopped(self._folder, steps)
 
     def end(self, last: Callable[[int], Event]) -> None:
         """Tell how it ended, given the steps done, unless that was told already."""
@@ -138,7 +142,7 @@ class Watch:
         if self._is_late:
             return explain_time(self._limits.wall_clock_seconds, steps=steps)
         if self._stopping.is_set():
-            return Stopped(steps=steps)
+            return self._report.stopped(steps)
         return Finished(steps=steps, seconds=time.monotonic() - self._began)
 
     def _look(self) -> None:

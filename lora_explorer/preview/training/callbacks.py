@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import TrainerCallback
 from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -28,14 +28,23 @@ class StopAsked(Exception):
 
 @contextmanager
 def stoppable(model: nn.Module, stopping: threading.Event) -> Iterator[None]:
-    """While it is open, a decoder layer that is called after a stop raises StopAsked: a step may take minutes."""
+    """While it is open, a decoder layer that is reached after a stop raises StopAsked, forward or backward: a step may
+    take minutes.
+    """
 
     def look(*_: Any) -> None:
         if stopping.is_set():
             raise StopAsked
 
+    def look_both_ways(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        look()
+        for hidden in inputs[:1]:
+            if isinstance(hidden, Tensor) and hidden.requires_grad:
+                register: Callable[..., Any] = hidden.register_hook
+                register(look)
+
     layers = (module for module in model.modules() if isinstance(module, GradientCheckpointingLayer))
-    hooks = [layer.register_forward_pre_hook(look) for layer in layers]
+    hooks = [layer.register_forward_pre_hook(look_both_ways) for layer in layers]
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
@@ -10,9 +11,9 @@ from lora_explorer.preview.plan import PreviewPlan
 from lora_explorer.preview.run_folder import RunFolder
 
 
-def write_model_card(folder: RunFolder, plan: PreviewPlan, steps: int) -> None:
-    """Complete the card that PEFT began when it saved the adapter."""
-    file = folder.adapter / "README.md"
+def write_model_card(adapter: Path, folder: RunFolder, plan: PreviewPlan, steps: int) -> None:
+    """Complete the card that PEFT began when it saved the adapter. folder: of the run."""
+    file = adapter / "README.md"
     facts = ModelCard.load(file).data.to_dict() if file.is_file() else {}
     facts |= {"library_name": "peft", "tags": sorted({*facts.get("tags", ()), "lora", "lora-explorer"})}
     ModelCard(f"---\n{ModelCardData(**facts).to_yaml()}\n---\n{_text(folder, plan, steps)}").save(file)

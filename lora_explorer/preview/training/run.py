@@ -5,6 +5,7 @@ Only the worker loads this module.
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ from lora_explorer.preview.training.samples import (
     choose_prompts,
     text,
 )
-from lora_explorer.preview.training.trainer import checkpoint_step, loggers, make_trainer, newest_checkpoint
+from lora_explorer.preview.training.trainer import loggers, make_trainer
 
 # The second finds the optimizer's states made.
 _MEASURED_STEP = 2
@@ -93,8 +94,8 @@ class _Run:
 
     def train(self) -> None:
         """The steps that are left, and what comes after them. Raises StopAsked."""
-        checkpoint = newest_checkpoint(self.folder)
-        left = self.plan.request.steps - (checkpoint_step(checkpoint) if checkpoint else 0)
+        checkpoint = self.folder.newest_checkpoint()
+        left = self.plan.request.steps - self.folder.kept_steps()
         if left < 1:
             return
         with stoppable(self.model, self.stopping):
@@ -115,13 +116,20 @@ class _Run:
         trainer = self.trainer
         if trainer is None or not trainer.state.global_step:
             return
-        newest = newest_checkpoint(self.folder)
-        if newest is None or checkpoint_step(newest) < trainer.state.global_step:
+        if self.folder.kept_steps() < trainer.state.global_step:
             # The Trainer saves only between steps, and a stop comes in the middle of one.
             trainer._save_checkpoint(self.model, trial=None)
         if self.plan.recipe.adapter:
-            self.model.save_pretrained(self.folder.adapter)
-            write_model_card(self.folder, self.plan, trainer.state.global_step)
+            self._keep_adapter(trainer.state.global_step)
+
+    def _keep_adapter(self, steps: int) -> None:
+        """Complete or not at all, as who stops a run does not wait for long."""
+        draft = self.folder.adapter.with_suffix(".new")
+        shutil.rmtree(draft, ignore_errors=True)
+        self.model.save_pretrained(draft)
+        write_model_card(draft, self.folder, self.plan, steps)
+        shutil.rmtree(self.folder.adapter, ignore_errors=True)
+        draft.replace(self.folder.adapter)
 
     def _tell(self, message: str) -> None:
         if self.stopping.is_set():

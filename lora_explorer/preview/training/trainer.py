@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from peft.optimizers import create_loraplus_optimizer
@@ -18,7 +17,6 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from lora_explorer.preview.data import EncodedData
 from lora_explorer.preview.plan import PreviewPlan
@@ -31,7 +29,6 @@ EVALUATION_ROWS = 32
 _PADDING_TOKENS = 64
 # axolotl/core/builders/base.py, where neither warmup_steps nor warmup_ratio is set.
 _WARMUP_RATIO, _MOST_WARMUP_STEPS = 0.03, 100
-_TRAINER_STATE = "trainer_state.json"
 
 
 def make_trainer(
@@ -128,17 +125,6 @@ def loggers(plan: PreviewPlan) -> tuple[str, ...]:
     """The trainer's own integrations that are asked for and installed."""
     name = plan.request.logging
     return (name,) if name != "none" and find_spec(name) else ()
-
-
-def newest_checkpoint(folder: RunFolder) -> Path | None:
-    """The last one that was written to its end, its state being what comes last."""
-    found = [path.parent for path in folder.checkpoints.glob(f"{PREFIX_CHECKPOINT_DIR}-*/{_TRAINER_STATE}")]
-    return max(found, key=checkpoint_step, default=None)
-
-
-def checkpoint_step(checkpoint: Path) -> int:
-    """After how many steps it was written."""
-    return int(checkpoint.name.rpartition("-")[2])
 
 
 def _given(recipe: Recipe, plan: PreviewPlan) -> Mapping[str, Any]:

@@ -72,7 +72,7 @@ def test_two_press_start_and_one_waits_and_sees_its_place(new_queue: NewQueue) -
     assert last_event(third) == Waiting(place=1, at=last_event(third).at)
     assert [event.place for event in third.events()[0] if isinstance(event, Waiting)] == [2, 1]
     queue.stop(third.id, "cleo")
-    assert last_event(third) == Stopped(steps=0, at=last_event(third).at)
+    assert last_event(third) == Stopped(steps=0, kept_steps=0, at=last_event(third).at)
     assert second.status() == "running"
 
 
@@ -139,6 +139,18 @@ def test_twenty_runs_one_after_another_leave_nothing_behind(new_queue: NewQueue)
     assert after["bytes"] - before["bytes"] < 4 << 20
 
 
+def test_a_stop_tells_after_which_step_an_extension_would_go_on(new_queue: NewQueue) -> None:
+    queue = new_queue("hang")
+    folder = queue.submit(request())
+    wait_until(lambda: folder.read("told"))
+    for number in (1, 2):
+        (folder.checkpoints / f"checkpoint-{number}").mkdir(parents=True)
+    # Nothing goes on from the second, which was not written to its end.
+    (folder.checkpoints / "checkpoint-1" / "trainer_state.json").touch()
+    queue.stop(folder.id)
+    assert last_event(folder) == Stopped(steps=3, kept_steps=1, at=last_event(folder).at)
+
+
 @pytest.mark.parametrize("conduct", ["hang", "hang_with_children"])
 def test_a_worker_that_cannot_listen_is_stopped_within_two_seconds(conduct: str, new_queue: NewQueue) -> None:
     queue = new_queue(conduct)
@@ -149,13 +161,13 @@ def test_a_worker_that_cannot_listen_is_stopped_within_two_seconds(conduct: str,
     began = time.monotonic()
     queue.stop(folder.id)
     assert time.monotonic() - began < 2
-    assert last_event(folder) == Stopped(steps=3, at=last_event(folder).at)
+    assert last_event(folder) == Stopped(steps=3, kept_steps=0, at=last_event(folder).at)
     assert find_worker(folder) is None
     wait_until(lambda: not any(map(is_alive, children)), 1)
 
 
 @pytest.mark.parametrize(
-    ("number", "says"), [(signal.SIGKILL, "was killed in step"), (signal.SIGSEGV, "signal 11, SIGSEGV")]
+    ("number", "says"), [(signal.SIGKILL, "was killed after"), (signal.SIGSEGV, "signal 11, SIGSEGV")]
 )
 def test_a_killed_worker_is_told_within_two_seconds_and_the_next_run_starts_at_once(
     number: signal.Signals, says: str, new_queue: NewQueue

@@ -143,7 +143,7 @@ def test_a_stop_is_heeded_and_told() -> None:
     began = time.monotonic()
     stop_worker(folder)
     assert time.monotonic() - began < 2
-    assert last_event(folder) == Stopped(steps=steps_told(folder)[-1], at=last_event(folder).at)
+    assert last_event(folder) == Stopped(steps=steps_told(folder)[-1], kept_steps=0, at=last_event(folder).at)
     assert worker.has_ended()
     assert not psutil.pid_exists(worker.pid)
 

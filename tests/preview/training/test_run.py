@@ -21,6 +21,7 @@ from lora_explorer.preview.data import encode, load_rows
 from lora_explorer.preview.events import Evaluation, Event, Measured, Sample, Started, Step
 from lora_explorer.preview.run_folder import HOME_VARIABLE, create_run
 from lora_explorer.preview.supervision.failures import LossNotFinite
+from lora_explorer.preview.training.callbacks import StopAsked, stoppable
 from lora_explorer.preview.training.run import train
 from tests.preview.tiny_training import continued, losses, request_for, steps, tiny_llama, trained
 
@@ -165,6 +166,23 @@ def test_a_stop_keeps_what_was_trained_and_goes_on_from_there(model: Path) -> No
     assert (folder.adapter / "adapter_model.safetensors").is_file()
     folder.write("request", replace(folder.request(), steps=done + 1).record())
     assert [step.step for step in steps(continued(folder))] == [done + 1]
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_stop_is_heeded_in_the_middle_of_a_backward_pass(model: Path, checkpointing: bool) -> None:
+    base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    if checkpointing:
+        base.gradient_checkpointing_enable({"use_reentrant": False})
+        base.enable_input_require_grads()
+    adapted = get_peft_model(base, LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM")).train()
+    stopping = threading.Event()
+    tokens = torch.arange(12)[None]
+    with stoppable(adapted, stopping):
+        loss = adapted(tokens, labels=tokens).loss
+        stopping.set()
+        with pytest.raises(StopAsked):
+            loss.backward()
+    assert not all(parameter.grad is not None for parameter in adapted.parameters() if parameter.requires_grad)
 
 
 def test_the_adapter_left_behind_gives_the_trained_model(model: Path) -> None:
