@@ -9,7 +9,7 @@ from lora_explorer.report import words
 from lora_explorer.report.html import Html, join, tag
 from lora_explorer.report.line_chart import Axes, Line, Point, legend, line_chart, smoothed
 from lora_explorer.report.preview_story import RunStory
-from lora_explorer.report.run_list import run_time
+from lora_explorer.report.run_list import run_name
 
 if TYPE_CHECKING:
     from lora_explorer.preview.supervision.history import LossCurve
@@ -20,6 +20,7 @@ SHAPE_HAS_NO_LOSS = (
     "Choose weights that can be had to see whether the configuration learns."
 )
 _NO_LOSS_YET = "The first point comes with the first step."
+_NO_LOSS = "The run ended before its first step."
 
 
 def loss_chart(story: RunStory) -> Html:
@@ -39,7 +40,7 @@ def loss_chart(story: RunStory) -> Html:
 def overlaid(curves: Sequence[LossCurve]) -> Html:
     """The moving averages of several runs, and dots where the rows kept aside were looked at."""
     shown = [curve for curve in curves if curve.losses]
-    names = [_short_name(curve) for curve in shown]
+    names = [run_name(curve.title, curve.run) for curve in shown]
     averages = [
         Line(name, smoothed(sorted(curve.losses.items())), f"series series-{number}")
         for number, (name, curve) in enumerate(zip(names, shown, strict=True))
@@ -62,11 +63,6 @@ def overlaid(curves: Sequence[LossCurve]) -> Html:
         id="preview-overlay",
         data_value=len(shown),
     )
-
-
-def _short_name(curve: LossCurve) -> str:
-    """Its settings, and when it was started, as two runs may have the same."""
-    return f"{curve.title} · {run_time(curve.run)}"
 
 
 _OVERLAY_NOTE = "Lines: moving average of the training loss. Dots: loss over the rows kept aside."
@@ -99,7 +95,7 @@ def _last_words(story: RunStory) -> Html:
     """The newest figures in a line that is always there."""
     average = smoothed(_losses(story))
     if not average:
-        return tag("p", _NO_LOSS_YET, class_="quiet-line")
+        return tag("p", _NO_LOSS if story.is_over else _NO_LOSS_YET, class_="quiet-line")
     figures: Mapping[str, float | None] = {
         "first": average[0][1],
         "now": average[-1][1],

@@ -9,17 +9,22 @@ from lora_explorer.preview.events import Measured
 from lora_explorer.report import words
 from lora_explorer.report.html import Html, tag
 from lora_explorer.report.memory_bar import class_of
+from lora_explorer.report.preview_story import RunStory
 
 _PEAK = "peak_allocated_bytes"
 _HEADINGS = ("", "predicted", "measured", "difference")
+_NOT_YET = "The second step is measured; at the end its tracked bytes stand here beside the prediction."
+_NOT_HELD = "The run is over; its memory could not be held against a prediction. What it said tells why."
+_ENDED_BEFORE = "The run ended before its memory was held against the prediction."
 # Below this share of the peak a part's difference explains nothing.
 _WORTH_EXPLAINING = 0.001
 
 
-def memory_outcome(measured: Measured | None) -> Html:
-    """A table of the peaks and one of the parts at the peak. None: the step was not measured yet."""
+def memory_outcome(story: RunStory) -> Html:
+    """A table of the peaks and one of the parts at the peak, or why there is none."""
+    measured = story.measured
     if measured is None:
-        return tag("p", "The second step is measured: tracked bytes beside the prediction.", class_="quiet-line")
+        return tag("p", _why_none(story), class_="quiet-line")
     return tag(
         "div",
         tag("p", explanation(measured), class_="memory-outcome"),
@@ -29,6 +34,12 @@ def memory_outcome(measured: Measured | None) -> Html:
         data_predicted=measured.predicted.get(_PEAK),
         data_measured=measured.measured.get(_PEAK),
     )
+
+
+def _why_none(story: RunStory) -> str:
+    if not story.is_over:
+        return _NOT_YET
+    return _NOT_HELD if story.status == "finished" else _ENDED_BEFORE
 
 
 def explanation(measured: Measured) -> str:

@@ -10,12 +10,17 @@ from lora_explorer.report.preview_story import RunStory
 NOTHING_YET = "No run yet. Its curve, speed and memory appear here, each step within a second."
 
 
-def progress(story: RunStory | None) -> Html:
-    """The status with its sentence, how many steps are done, and the time left. None: there is no run to show."""
+def progress(story: RunStory | None, name: str = "") -> Html:
+    """The status with its sentence, how many steps are done, and the time left. None: there is no run to show.
+
+    name: which run it is; its line is there in any case, so that nothing moves when a run begins.
+    """
+    named = tag("p", name, id="preview-run", class_="run-name")
     if story is None:
-        return _block("none", NOTHING_YET, "", 0, 1)
+        return join(_block("none", NOTHING_YET, "", 0, 1), named)
     counted = f"{story.done_steps:,} of {words.counted(story.planned_steps, 'step')}" if story.planned_steps else ""
-    return _block(story.status, sentence_of(story), _beside(story, counted), story.done_steps, story.planned_steps)
+    beside = _beside(story, counted)
+    return join(_block(story.status, sentence_of(story), beside, story.done_steps, story.planned_steps), named)
 
 
 def sentence_of(story: RunStory) -> str:
@@ -95,7 +100,9 @@ def _kept(story: RunStory, last: Stopped) -> str:
         return ""
     if not kept:
         return "The step under way took too long for anything to be kept."
-    return "What it has learnt so far is kept." if kept >= last.steps else f"What it had learnt after {kept:,} is kept."
+    if kept >= last.steps:
+        return "What it has learnt so far is kept."
+    return f"What it had learnt after {words.counted(kept, 'step')} is kept."
 
 
 def _beside(story: RunStory, counted: str) -> str:

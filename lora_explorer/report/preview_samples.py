@@ -6,12 +6,14 @@ from lora_explorer.report.html import Html, tag
 from lora_explorer.report.preview_story import RunStory
 
 _NONE_YET = "At the end the model answers a few prompts with the adapter and without it."
+_NONE_ASKED = "The run is over; it was asked for no answers."
+_ENDED_BEFORE = "The run ended before it was asked."
 
 
 def samples(story: RunStory) -> Html:
     """One block a prompt: the prompt, what the rows expect, before and after."""
     if not story.samples:
-        return tag("p", _NONE_YET, class_="quiet-line")
+        return tag("p", _why_none(story), class_="quiet-line")
     blocks = (
         tag(
             "section",
@@ -25,6 +27,14 @@ def samples(story: RunStory) -> Html:
         for sample in story.samples
     )
     return tag("div", *blocks, id="preview-samples", data_value=len(story.samples))
+
+
+def _why_none(story: RunStory) -> str:
+    if not story.loss_means_something:
+        return "Random weights have no answers."
+    if not story.is_over:
+        return _NONE_YET
+    return _NONE_ASKED if story.status == "finished" else _ENDED_BEFORE
 
 
 def _answer(when: str, text: str) -> Html:

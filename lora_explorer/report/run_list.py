@@ -31,6 +31,11 @@ def delete_button(run_id: str) -> Html:
     return _button("remove", "Delete", run_id)
 
 
+def run_name(title: str, run_id: str) -> str:
+    """Its settings, and when it was started, as two runs may have the same."""
+    return " · ".join(part for part in (title, run_time(run_id)) if part)
+
+
 def run_time(run_id: str) -> str:
     """24 Nov 02:17:04, from an id that begins with the date and the time."""
     date, _, rest = run_id.partition("-")

@@ -187,7 +187,7 @@ def build_run() -> RunPanels:
     with gr.Row(elem_classes="charts"):
         with gr.Column(elem_id="panel-run-memory", min_width=0):
             question("Did memory come out as predicted?", "tracked bytes of one step")
-            memory = fragment(preview_memory.memory_outcome(None), "run-memory")
+            memory = fragment(preview_memory.memory_outcome(RunStory()), "run-memory")
         with gr.Column(elem_id="panel-run-samples", min_width=0):
             question("What does it answer now?", "greedy, before and after")
             samples = fragment(preview_samples.samples(RunStory()), "run-samples")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from lora_explorer.errors import ExplorerError, PreviewRefused
+from lora_explorer.preview.supervision.history import runs, title_of
 from lora_explorer.preview.supervision.ownership import belongs_to, find_run
 from lora_explorer.report import (
     loss_chart,
@@ -176,8 +177,6 @@ class RunAnswers:
             raise PreviewRefused("Your last run is not over yet; stop it, or wait for it.")
 
     def _newest(self, owner: str) -> RunFolder | None:
-        from lora_explorer.preview.supervision.history import runs
-
         own = [find_run(summary.id) for summary in runs(owner)] if owner else []
         own = [folder for folder in own if folder.read("owner")]
         busy = (folder for folder in own if not self.following.story(folder)[0].is_over)
@@ -192,12 +191,13 @@ class RunAnswers:
 
 
 def _pictures(folder: RunFolder, story: RunStory) -> tuple[Html, ...]:
+    name = run_list.run_name(title_of(folder, story.steps), folder.id)
     return (
-        preview_progress.progress(story),
+        preview_progress.progress(story, name),
         loss_chart.loss_chart(story),
         preview_charts.step_figures(story),
         join(preview_progress.run_notes(story), preview_progress.log_lines(story)),
-        preview_memory.memory_outcome(story.measured),
+        preview_memory.memory_outcome(story),
         preview_samples.samples(story),
         run_list.delete_button(folder.id) if story.is_over else Html(""),
     )
@@ -212,7 +212,7 @@ def _nothing() -> Outputs:
         loss_chart.loss_chart(empty),
         preview_charts.step_figures(empty),
         Html(""),
-        preview_memory.memory_outcome(None),
+        preview_memory.memory_outcome(empty),
         preview_samples.samples(empty),
         Html(""),
     )

@@ -103,8 +103,32 @@ def test_a_waiting_run_says_its_place_and_a_failed_one_what_to_change() -> None:
     assert preview_progress.sentence_of(failed) == "It ran out. Halve the batch."
 
 
+def test_a_run_says_which_it_is_in_a_line_that_is_always_there() -> None:
+    name = run_list.run_name("rank 8", SUMMARY.id)
+    assert name == "rank 8 · 1 Jan 12:03:04"
+    assert f'class="run-name">{name}<' in preview_progress.progress(story_of(RUN), name)
+    assert 'class="run-name"' in preview_progress.progress(None)
+
+
+def test_a_run_that_ended_early_promises_nothing_any_more() -> None:
+    running, over = story_of(RUN), story_of([*RUN, told.Stopped(steps=3)])
+    for picture in (preview_memory.memory_outcome, preview_samples.samples):
+        assert "at the end" in picture(running).lower()
+        assert "ended before" in picture(over)
+    assert "ended before its first step" in loss_chart.loss_chart(story_of([STARTED, told.Stopped(steps=0)]))
+
+
+def test_a_run_that_finished_without_samples_or_measurement_is_not_said_to_have_ended_early() -> None:
+    finished = story_of([*RUN, told.Finished(steps=4, seconds=1.0)])
+    for picture in (preview_memory.memory_outcome, preview_samples.samples):
+        said = picture(finished)
+        assert "The run is over" in said
+        assert "ended before" not in said
+
+
 @pytest.mark.parametrize(
-    ("kept", "said"), [(3, "so far is kept."), (2, "had learnt after 2 is kept."), (0, "too long"), (None, "3 steps.")]
+    ("kept", "said"),
+    [(3, "so far is kept."), (2, "had learnt after 2 steps is kept."), (0, "too long"), (None, "3 steps.")],
 )
 def test_a_stopped_run_says_what_of_it_is_kept(kept: int | None, said: str) -> None:
     stopped = story_of([*RUN, told.Stopped(steps=3, kept_steps=kept)])

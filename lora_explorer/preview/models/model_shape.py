@@ -96,7 +96,8 @@ def fitting_shape(
     notes = [f"Random weights in the shape of {base_model.label}: memory and speed are real, losses mean nothing."]
     if count == skeleton.num_layers:
         return base_model, None, tuple(notes)
-    notes.append(f"{count} of its {skeleton.num_layers} layers are trained, which is what {_place(destination)} bears.")
+    are = "is" if count == 1 else "are"
+    notes.append(f"{count} of its {skeleton.num_layers} layers {are} trained: {_place(destination)} bears no more.")
     return _cut(base_model, count), count, tuple(notes)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -80,6 +80,12 @@ def summarize(folder: RunFolder) -> RunSummary | None:
     return summary
 
 
+def title_of(folder: RunFolder, steps: Sequence[Step]) -> str:
+    """What a run that has done these steps is called in the history; nothing where it cannot be read."""
+    record = folder.read("request")
+    return _title(record, steps) if isinstance(record, dict) else ""
+
+
 def curves(run_ids: Iterable[str], owner: str | None = None) -> list[LossCurve]:
     """Loss curves to lay over each other, seven at the most.
 
@@ -132,14 +138,13 @@ def _read(folder: RunFolder) -> RunSummary | None:
     events, _ = folder.events()
     steps = [event for event in events if isinstance(event, Step)]
     started = [event for event in events if isinstance(event, Started)]
-    base_model, data = _base_model(record), _data(record)
     return RunSummary(
         id=folder.id,
         at=_begun(folder, events),
-        title=_title(record, base_model, data) + (_RANDOM if _is_random(record, steps) else ""),
+        title=_title(record, steps),
         status=folder.status(),
-        base_model=base_model,
-        data=data,
+        base_model=_base_model(record),
+        data=_data(record),
         steps_done=max((step.step for step in steps), default=0),
         steps=int(record.get("steps") or 0),
         last_loss=steps[-1].loss if steps else None,
@@ -175,17 +180,17 @@ def _data(record: Mapping[str, Any]) -> str:
     return Path(name).name if choice.get("origin") == "file" else name
 
 
-def _title(record: Mapping[str, Any], base_model: str, data: str) -> str:
+def _title(record: Mapping[str, Any], steps: Sequence[Step]) -> str:
     recipe = _mapping(record, "recipe")
     said = [f"{word} {recipe[key]}" for key, word in _IN_TITLE if recipe.get(key) is not None]
-    return ", ".join((f"{base_model} on {data}", *said))
+    random = ("random weights",) if _is_random(record, steps) else ()
+    return ", ".join((f"{_base_model(record)} on {_data(record)}", *said, *random))
 
 
-_RANDOM = ", random weights"
 _IN_TITLE = (("lora_r", "rank"), ("lora_alpha", "alpha"), ("learning_rate", "learning rate"))
 
 
-def _is_random(record: Mapping[str, Any], steps: list[Step]) -> bool:
+def _is_random(record: Mapping[str, Any], steps: Sequence[Step]) -> bool:
     """Random weights have no loss that is written down; before the first step only what was asked for is known."""
     return all(step.loss is None for step in steps) if steps else record.get("weights") == "shape"
 

@@ -12,7 +12,7 @@ import pytest
 from lora_explorer.errors import PreviewRefused
 from lora_explorer.preview.events import Evaluation, Failed, Finished, Measured, Started
 from lora_explorer.preview.run_folder import HOME_VARIABLE, RunFolder, create_run
-from lora_explorer.preview.supervision.history import curves, delete, restore, runs
+from lora_explorer.preview.supervision.history import curves, delete, restore, runs, title_of
 from lora_explorer.preview.supervision.ownership import hashed
 
 from ..runs import request, starting, steps_told, wait_until
@@ -60,6 +60,16 @@ def test_a_run_of_random_weights_says_so_in_its_title() -> None:
     assert "random" not in runs()[0].title
     folder.append(replace(step(1), loss=None))
     assert runs()[0].title.endswith(", random weights")
+
+
+def test_a_run_that_is_looked_at_is_called_as_in_the_list() -> None:
+    folder = create_run(request(2))
+    for done in ((), (replace(step(1), loss=None),)):
+        for event in done:
+            folder.append(event)
+        assert title_of(folder, done) == runs()[0].title
+    (folder.path / "request.json").write_text("[]")
+    assert title_of(folder, ()) == ""
 
 
 def test_a_measured_peak_counts_more_than_what_steps_were_seen_to_hold() -> None:
