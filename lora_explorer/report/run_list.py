@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lora_explorer.preview.supervision.history import RunSummary
 
 _HEADINGS = ("lay over", "run", "steps", "last loss", "peak", "status", "")
+_NUMBERS = ("steps", "last loss", "peak")
 _EMPTY = "No run is kept yet. The tab Preview starts one."
 _KINDS = {"finished": "good", "failed": "bad", "stopped": "warn"}
 
@@ -21,7 +22,7 @@ def run_list(runs: Iterable[RunSummary], picked: Collection[str] = ()) -> Html:
     rows = [_row(run, is_picked=run.id in picked) for run in runs]
     if not rows:
         return tag("div", tag("p", _EMPTY, class_="quiet-line"), id="preview-history", data_value=0)
-    head = tag("thead", tag("tr", *(tag("th", heading, scope="col") for heading in _HEADINGS)))
+    head = tag("thead", tag("tr", *(_heading(heading) for heading in _HEADINGS)))
     table = tag("table", head, tag("tbody", *rows), class_="runs")
     return tag("div", table, id="preview-history", data_value=len(rows))
 
@@ -47,6 +48,10 @@ def run_time(run_id: str) -> str:
 
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def _heading(heading: str) -> Html:
+    return tag("th", heading, scope="col", class_="number" if heading in _NUMBERS else None)
 
 
 def _row(run: RunSummary, *, is_picked: bool) -> Html:
