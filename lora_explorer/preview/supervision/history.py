@@ -9,8 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from lora_explorer.base_models import find_base_model
 from lora_explorer.errors import PreviewRefused
 from lora_explorer.preview.events import LAST_KINDS, Evaluation, Event, Measured, Started, Step
+from lora_explorer.preview.models.bundled_model import BUNDLED_MODEL
 from lora_explorer.preview.run_folder import RunFolder, Status, home
 from lora_explorer.preview.supervision.ownership import belongs_to, own_run
 from lora_explorer.preview.supervision.process import stop_worker
@@ -168,6 +170,9 @@ def _peak_bytes(events: list[Event], steps: list[Step]) -> int | None:
 
 
 def _base_model(record: Mapping[str, Any]) -> str:
+    if record.get("weights") == "bundled":
+        # It was trained in place of what the settings name.
+        return find_base_model(BUNDLED_MODEL).label
     known = _mapping(record, "base_model")
     label = str(known.get("label") or known.get("name") or "")
     # A folder's last part says enough to its owner, and nothing to anyone else.

@@ -62,6 +62,12 @@ def test_a_run_of_random_weights_says_so_in_its_title() -> None:
     assert runs()[0].title.endswith(", random weights")
 
 
+def test_a_run_of_the_small_model_is_not_called_by_the_model_it_stood_in_for() -> None:
+    create_run(replace(request(2), weights="bundled"))
+    assert runs()[0].title.startswith("SmolLM2 135M on ")
+    assert runs()[0].base_model == "SmolLM2 135M"
+
+
 def test_a_run_that_is_looked_at_is_called_as_in_the_list() -> None:
     folder = create_run(request(2))
     for done in ((), (replace(step(1), loss=None),)):
