@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
+from peft.utils import CONFIG_NAME
 
 from lora_explorer.preview.plan import PreviewPlan
 from lora_explorer.preview.run_folder import RunFolder
+
+# What PEFT puts before the base model's name in a tag.
+_ADAPTER_OF = "base_model:adapter:"
+
+
+def name_base_model(adapter: Path, name: str) -> None:
+    """Say in a saved adapter what its base model is called, where PEFT says in which folder of this machine it lay."""
+    file = adapter / CONFIG_NAME
+    config = json.loads(file.read_text(encoding="utf-8")) | {"base_model_name_or_path": name}
+    file.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def write_model_card(adapter: Path, folder: RunFolder, plan: PreviewPlan, steps: int) -> None:
     """Complete the card that PEFT began when it saved the adapter. folder: of the run."""
     file = adapter / "README.md"
+    name = plan.source.base_model.name
     facts = ModelCard.load(file).data.to_dict() if file.is_file() else {}
-    facts |= {"library_name": "peft", "tags": sorted({*facts.get("tags", ()), "lora", "lora-explorer"})}
+    begun = (tag for tag in facts.get("tags", ()) if not tag.startswith(_ADAPTER_OF))
+    tags = sorted({*begun, f"{_ADAPTER_OF}{name}", "lora", "lora-explorer"})
+    facts |= {"base_model": name, "library_name": "peft", "tags": tags}
     ModelCard(f"---\n{ModelCardData(**facts).to_yaml()}\n---\n{_text(folder, plan, steps)}").save(file)
 
 

@@ -24,7 +24,7 @@ from lora_explorer.preview.run_folder import RunFolder
 from lora_explorer.preview.step_memory.tracked_step import TrackedStep
 from lora_explorer.preview.step_memory.trainer_step import preview_step
 from lora_explorer.preview.training.callbacks import StepEvents, StopAsked, stoppable
-from lora_explorer.preview.training.model_card import write_model_card
+from lora_explorer.preview.training.model_card import name_base_model, write_model_card
 from lora_explorer.preview.training.samples import (
     Prompt,
     answers,
@@ -127,6 +127,7 @@ class _Run:
         draft = self.folder.adapter.with_suffix(".new")
         shutil.rmtree(draft, ignore_errors=True)
         self.model.save_pretrained(draft)
+        name_base_model(draft, self.plan.source.base_model.name)
         write_model_card(draft, self.folder, self.plan, steps)
         shutil.rmtree(self.folder.adapter, ignore_errors=True)
         draft.replace(self.folder.adapter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset
+from huggingface_hub import ModelCard
 from peft import AutoPeftModelForCausalLM, LoraConfig, PeftModel, get_peft_model
 from peft.optimizers import create_loraplus_optimizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
@@ -19,6 +21,7 @@ from trl import SFTConfig, SFTTrainer
 
 from lora_explorer.preview.data import encode, load_rows
 from lora_explorer.preview.events import Evaluation, Event, Measured, Sample, Started, Step
+from lora_explorer.preview.models import hub_files
 from lora_explorer.preview.run_folder import HOME_VARIABLE, create_run
 from lora_explorer.preview.supervision.failures import LossNotFinite
 from lora_explorer.preview.training.callbacks import StopAsked, stoppable
@@ -209,6 +212,20 @@ def test_the_model_card_carries_the_settings_and_peft_loads_what_is_beside_it(mo
     assert "lora_r: 4 # as written" in card
     assert "1 step " in card
     AutoPeftModelForCausalLM.from_pretrained(folder.adapter)
+
+
+def test_an_adapter_names_its_base_model_and_no_folder_of_this_machine(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_files, "cached_snapshot", lambda name: model)
+    request = request_for(model, steps=1)
+    on_hub = replace(request.base_model, name="owner/tiny", label="owner/tiny", origin="hub")
+    folder, _ = trained(replace(request, base_model=on_hub))
+    card = ModelCard.load(folder.adapter / "README.md")
+    config = json.loads((folder.adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    assert card.data["base_model"] == config["base_model_name_or_path"] == "owner/tiny"
+    assert "base_model:adapter:owner/tiny" in card.data["tags"]
+    assert str(model.parent) not in str(card.data)
 
 
 def test_random_weights_show_no_loss(model: Path) -> None:
