@@ -20,6 +20,9 @@ from lora_explorer.memory.watching.trace import Phase
 from lora_explorer.memory.watching.watch import StorageWatch
 from lora_explorer.preview.step_memory.step_timeline import StepMemory, StepTimeline
 
+# The Trainer takes the loss out of its graph, which then goes: that is the end of its backward pass.
+_LAST_OF_BACKWARD = torch.ops.aten.detach.default
+
 
 class StepMeter(Protocol):
     """Reads memory over one step. It is made when the model is ready and nothing has been trained."""
@@ -58,7 +61,7 @@ class TrainerWatch(StorageWatch):  # type: ignore[no-untyped-call]
         if in_backward and self.phase == "forward":
             self.settle()
             self._enter("backward")
-        elif not in_backward and self.phase == "backward":
+        elif not in_backward and self.phase == "backward" and func is not _LAST_OF_BACKWARD:
             self.settle_gradients(parameter.grad for parameter in self._trained if parameter.grad is not None)
             self._enter("optimizer")
         return super().__torch_dispatch__(func, types, args, kwargs)

@@ -109,7 +109,7 @@ def _followed(runs: Sequence[TracedRun], optimizer: OptimizerTrace, found: _Foun
         timeline.find((prod(tensor.shape) * tensor.dtype.itemsize for tensor in trained), "gradients")
     timeline.find([found.batch_tokens * BATCH_TENSORS * TOKEN_BYTES], "saved activations")
     for run in runs:
-        # The loop drops the loss and what hangs on it when a backward pass is over; batches stay until the step is.
+        # The loop drops the loss when a backward pass is over; batches stay until the step is.
         timeline.extend(run.part, [number for number in run.part.finish if number >= BATCH_TENSORS])
     timeline.update(optimizer.clipping)
     timeline.update(optimizer.later if found.states else optimizer.first)
