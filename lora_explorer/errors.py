@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from lora_explorer.findings import Finding, Outcome
+from lora_explorer.findings import Finding, Fix, Outcome
 
 
 class ExplorerError(Exception):
@@ -12,9 +12,9 @@ class ExplorerError(Exception):
 
     outcome: ClassVar[Outcome | None] = None
 
-    def __init__(self, message: str, *, setting: str = "", suggestion: str | None = None) -> None:
+    def __init__(self, message: str, *, setting: str = "", suggestion: str | None = None, fix: Fix = ()) -> None:
         super().__init__(message)
-        self.findings: tuple[Finding, ...] = (Finding(setting, "error", message, suggestion, self.outcome),)
+        self.findings: tuple[Finding, ...] = (Finding(setting, "error", message, suggestion, self.outcome, fix=fix),)
 
 
 class InvalidSettings(ExplorerError):

@@ -118,6 +118,7 @@ BROKEN_FILES: list[tuple[dict[str, Any], str, str]] = [
     ({"deepspeed": "deepspeed_configs/zero1.json", "optimizer": "muon"}, "optimizer", "rejects"),
     ({"deepspeed": {"stage": 2}, "tensor_parallel_size": 2}, "deepspeed", "rejects"),
     ({"deepcompile": True}, "deepcompile", "rejects"),
+    ({"tensor_parallel_size": 2}, "tensor_parallel_size", "fails at load"),
     ({"tensor_parallel_size": 2, "optimizer": "adamw_8bit"}, "optimizer", "rejects"),
     (
         {

@@ -21,6 +21,12 @@ MANY_NAMES = [f"name_{number}" for number in range(3000)]
 # What is added to a fine recipe, the setting at fault, and how bad it is.
 BROKEN_SETTINGS: list[tuple[dict[str, Any], str, str]] = [
     ({"adapter": "dora"}, "adapter", "error"),
+    ({"peft_init_lora_weights": "true"}, "peft_init_lora_weights", "error"),
+    ({"peft_init_lora_weights": "PiSSA"}, "peft_init_lora_weights", "error"),
+    ({"peft_init_lora_weights": "corda"}, "peft_init_lora_weights", "error"),
+    ({"peft_init_lora_weights": "loftq"}, "peft_init_lora_weights", "error"),
+    ({"peft_init_lora_weights": "eva"}, "peft_init_lora_weights", "note"),
+    ({"peft_init_lora_weights": ""}, "peft_init_lora_weights", "note"),
     ({"bnb_config_kwargs": {"bnb_4bit_quant_type": "nf5"}}, "bnb_config_kwargs", "error"),
     ({"bnb_config_kwargs": {"bnb_4bit_use_double_quant": "no"}}, "bnb_config_kwargs", "error"),
     ({"gradient_checkpointing_kwargs": {"use_reentrant": "maybe"}}, "gradient_checkpointing_kwargs", "error"),

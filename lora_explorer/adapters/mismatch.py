@@ -13,9 +13,6 @@ from lora_explorer.base_models.skeleton import Skeleton
 from lora_explorer.findings import Finding, Fix, Outcome
 from lora_explorer.settings import Recipe
 
-# The names PEFT 0.21 accepts; loftq is chosen by its own setting too.
-_INITS = re.compile(r"true|false|gaussian|eva|olora|pissa(_niter_\d+)?|corda|loftq|orthogonal|lora_ga")
-
 
 def find_impossible(recipe: Recipe, skeleton: Skeleton) -> tuple[Finding, ...]:
     """Errors that are plain before anything is matched."""
@@ -23,7 +20,6 @@ def find_impossible(recipe: Recipe, skeleton: Skeleton) -> tuple[Finding, ...]:
         *_layers_out_of_range(recipe, skeleton),
         *_rows_out_of_range(recipe, skeleton),
         *_rows_of_no_embedding(recipe, skeleton),
-        *_unknown_init(recipe),
     )
 
 
@@ -96,14 +92,6 @@ def _rows_of_saved_embedding(recipe: Recipe, skeleton: Skeleton) -> Iterator[Fin
             f"peft_trainable_token_indices: lora_modules_to_save trains all of {name} already, and no training step "
             "comes through both; name it in one of the two only.",
         )
-
-
-def _unknown_init(recipe: Recipe) -> Iterator[Finding]:
-    init = recipe.peft_init_lora_weights
-    if isinstance(init, str) and not _INITS.fullmatch(init.lower()):
-        message = f"peft_init_lora_weights: PEFT knows no start called {init!r}."
-        fix: Fix = (("peft_init_lora_weights", True),)
-        yield Finding("peft_init_lora_weights", "error", message, outcome="fails at load", fix=fix)
 
 
 def _unmatched(coverage: Sequence[TargetCoverage], modules: Sequence[ModuleCount]) -> Iterator[Finding]:

@@ -151,12 +151,14 @@ def _unusable(sentence: str) -> InvalidSettings:
 
 
 def find_token_problems(recipe: Recipe, skeleton: Skeleton, in_file: NewTokens) -> tuple[Finding, ...]:
-    """What Axolotl ends with before training: tokens whose embedding and head are not trained."""
+    """What Axolotl ends with before training, or may end with: tokens whose embedding and head are not trained."""
     pair = _PAIR_OF.get(skeleton.config.model_type, _USUAL_PAIR)
     missing = tuple(name for name in pair if name not in recipe.lora_modules_to_save)
     need, sentence = _need(recipe, in_file, pair, missing)
-    if need != "needed" or not missing:
+    if need == "not needed" or not missing:
         return ()
+    if need == "may be needed":
+        return (Finding("special_tokens", "note", sentence),)
     absent = _absent(skeleton, pair)
     fix: Fix = () if absent else (("lora_modules_to_save", (*recipe.lora_modules_to_save, *missing)),)
     why = absent or "A row of an embedding that nothing trains keeps what it started with."

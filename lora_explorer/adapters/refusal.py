@@ -8,13 +8,15 @@ from contextlib import contextmanager
 
 from peft.utils.error import NoMatchingPeftModuleError
 
-from lora_explorer.adapters.coverage import Entry, nearest_names, target_entries
+from lora_explorer.adapters.coverage import ALL_LINEAR, Entry, nearest_names, target_entries
 from lora_explorer.base_models.skeleton import BUILD_FAILURES, Skeleton
 from lora_explorer.errors import AdapterRefused
+from lora_explorer.findings import Fix
 from lora_explorer.settings import Recipe
 
 # A word of PEFT's message, and the setting it speaks of; the first that is found decides.
 _SPEAKS_OF = (
+    ("init_lora_weights", "peft_init_lora_weights"),
     ("fan_in_fan_out", "lora_fan_in_fan_out"),
     ("use_dora", "peft_use_dora"),
     ("DoRA", "peft_use_dora"),
@@ -64,7 +66,22 @@ def _nothing_matched(recipe: Recipe, skeleton: Skeleton) -> AdapterRefused:
             setting="peft_layers_to_transform",
         )
     how = " A single string is a regex and must match a whole path." if entries[0].is_regex else ""
-    return AdapterRefused(f"{key}: {_written(entries)} {matches} nothing in this model.{how}{hint}", setting=key)
+    return AdapterRefused(
+        f"{key}: {_written(entries)} {matches} nothing in this model.{how}{hint}",
+        setting=key,
+        fix=_in_its_form(recipe, skeleton),
+    )
+
+
+def _in_its_form(recipe: Recipe, skeleton: Skeleton) -> Fix:
+    """Names that stand as a text and would match in a list; all-linear in a list, which has a meaning as a text."""
+    written = recipe.lora_target_modules
+    if isinstance(written, tuple):
+        return (("lora_target_modules", ALL_LINEAR),) if written == (ALL_LINEAR,) else ()
+    names = tuple(name for name in re.split(r"[\s,|]+", written or "") if name)
+    paths = [path for path, _ in skeleton.model.named_modules()]
+    found = names and all(any(f".{path}".endswith(f".{name}") for path in paths) for name in names)
+    return (("lora_target_modules", names),) if found else ()
 
 
 def _matrices(skeleton: Skeleton) -> tuple[str, ...]:

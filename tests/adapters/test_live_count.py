@@ -130,6 +130,26 @@ def test_a_planned_scaling_is_the_one_of_the_injected_layer(model: str, settings
     assert planned == injected
 
 
+@pytest.mark.parametrize(
+    ("written", "fix"),
+    [
+        ("q_proj", ("q_proj",)),
+        ("q_proj, v_proj", ("q_proj", "v_proj")),
+        ("q_proj|v_proj", ("q_proj", "v_proj")),
+        (["all-linear"], "all-linear"),
+        ("q_proj,c_attn", None),
+        (["c_attn"], None),
+    ],
+)
+def test_names_in_the_wrong_form_are_put_into_the_right_one(written: Any, fix: Any) -> None:
+    with pytest.raises(AdapterRefused) as refused:
+        plan(small("llama"), lora_target_modules=written)
+    (finding,) = refused.value.findings
+    assert dict(finding.fix).get("lora_target_modules") == fix
+    if fix:
+        assert plan(small("llama"), lora_target_modules=fix).trainable_params > 0
+
+
 @pytest.mark.parametrize(("model", "settings", "reason"), REFUSED_BY_PEFT, ids=str)
 def test_the_reason_of_a_refusal_is_the_one_peft_gives(model: str, settings: dict[str, Any], reason: str) -> None:
     with pytest.raises(AdapterRefused, match=reason) as refused:
@@ -181,14 +201,16 @@ def test_scaling_is_alpha_over_rank_or_over_its_root(rank: int, alpha: int) -> N
     assert stabilised == {alpha / math.sqrt(rank)}
 
 
-@pytest.mark.parametrize("init", [False, "gaussian", "pissa", "pissa_niter_4", "olora", "eva", "orthogonal", "loftq"])
+@pytest.mark.parametrize("init", [False, "gaussian", "pissa", "pissa_niter_4", "olora", "eva", "orthogonal"])
 def test_the_start_of_the_matrices_does_not_move_the_count(init: str | bool) -> None:
     started = plan(small("llama"), peft_init_lora_weights=init, **LINEAR)
     assert started.trainable_params == plan(small("llama"), **LINEAR).trainable_params
 
 
-def test_loftq_is_counted_without_quantizing_anything() -> None:
-    assert plan(small("llama"), loftq_bits=4, **LINEAR).modules == plan(small("llama"), **LINEAR).modules
+@pytest.mark.parametrize("init", [None, "loftq"])
+def test_loftq_is_counted_without_quantizing_anything(init: str | None) -> None:
+    started = plan(small("llama"), loftq_bits=4, peft_init_lora_weights=init, **LINEAR)
+    assert started.modules == plan(small("llama"), **LINEAR).modules
 
 
 def test_a_start_that_needs_an_even_rank_says_so() -> None:

@@ -110,6 +110,14 @@ def test_what_is_set_already_is_not_added_again() -> None:
     assert {way.title: way.trainable_params for way in saved.ways} == plain
 
 
+def test_a_special_token_that_the_tokenizer_may_not_know_is_told() -> None:
+    skeleton, new = load_skeleton(find_base_model(UNTIED)), NewTokens(special=(("eos_token", "<end>"),))
+    (told,) = find_token_problems(recipe_of(UNTIED), skeleton, new)
+    assert (told.setting, told.severity) == ("special_tokens", "note")
+    saved = recipe_of(UNTIED, lora_modules_to_save=["embed_tokens", "lm_head"])
+    assert find_token_problems(saved, skeleton, new) == ()
+
+
 def test_a_pair_that_the_model_does_not_have_is_said() -> None:
     advice = advised(GPT2, lora_target_modules=["c_attn"], lora_fan_in_fan_out=True)
     assert "no embed_tokens" in advice.ways[0].caution

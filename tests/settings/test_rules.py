@@ -49,3 +49,28 @@ def test_every_rule_is_broken_by_an_example():
 )
 def test_what_axolotl_takes_is_no_error(added: dict[str, Any]):
     assert errors_among(find_problems(recipe_from(FINE | added))) == ()
+
+
+@pytest.mark.parametrize(
+    ("written", "fix"),
+    [
+        ({"adapter": "none"}, {"adapter": None}),
+        ({"adapter": "LoRA"}, {"adapter": "lora"}),
+        ({"adapter": "dora"}, {"adapter": "lora", "peft_use_dora": True}),
+        ({"adapter": "dora", "load_in_4bit": True}, {"adapter": "qlora", "peft_use_dora": True}),
+        ({"adapter": "rslora"}, {"adapter": "lora", "peft_use_rslora": True}),
+        ({"adapter": "mixlora"}, {}),
+        ({"peft_init_lora_weights": "PiSSA"}, {"peft_init_lora_weights": "pissa"}),
+        ({"peft_init_lora_weights": "true"}, {"peft_init_lora_weights": True}),
+        ({"peft_init_lora_weights": "false"}, {"peft_init_lora_weights": None}),
+        ({"peft_init_lora_weights": "loftq"}, {"peft.loftq_config.loftq_bits": 4}),
+    ],
+)
+def test_the_fix_of_a_wrong_name_is_what_was_meant(written: dict[str, Any], fix: dict[str, Any]):
+    found = errors_among(find_problems(recipe_from(FINE | written)))
+    assert dict(found[0].fix) == fix
+
+
+@pytest.mark.parametrize("start", ["gaussian", "Gaussian", "olora", "mica", "pissa_niter_4", "orthogonal", True])
+def test_a_start_that_peft_knows_is_no_error(start: Any):
+    assert errors_among(find_problems(recipe_from(FINE | {"peft_init_lora_weights": start}))) == ()

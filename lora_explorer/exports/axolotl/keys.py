@@ -9,7 +9,7 @@ from typing import Any
 
 from lora_explorer.exports.axolotl.misspelling import is_slip, vocabulary
 from lora_explorer.exports.axolotl.old_spellings import moved
-from lora_explorer.exports.axolotl.published_schema import Schema, published_schema
+from lora_explorer.exports.axolotl.published_schema import Schema, published_schema, whole_name
 from lora_explorer.exports.axolotl.rules import FSDP1_KEYS, REMOVED_KEYS
 from lora_explorer.findings import Finding, Fix
 from lora_explorer.settings import SETTINGS
@@ -70,13 +70,14 @@ def _dropped_at_the_top(values: Mapping[Any, Any]) -> Iterator[Finding]:
     names = known.names
     plugins = values.get("plugins")
     listed = plugins if isinstance(plugins, list) else []
+    there = {whole_name(plugin) for plugin in listed if isinstance(plugin, str)}
     for place, key in enumerate(values):
         if key in known.top or (key in REMOVED_KEYS and values[key]):
             continue
         if key not in known.plugin_of:
             # So far down it is no configuration, and looking for the name that was meant takes its time.
             yield _dropped(str(key), names if place < _MOST_LOOKED_UP else [], values)
-        elif key not in SETTINGS and known.plugin_of[key] not in listed:
+        elif key not in SETTINGS and known.plugin_of[key] not in there:
             plugin = known.plugin_of[key]
             message = f"{key} has no effect until plugins lists {plugin}."
             fix = (("plugins", (*listed, plugin)),)

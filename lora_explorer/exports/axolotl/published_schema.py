@@ -14,6 +14,8 @@ Schema = Mapping[str, Any]
 
 # A block's name in `$ref`.
 _REFERENCE = "$ref"
+# Where Axolotl's own plugins are; it finds them without this part of the path as well.
+FULL_PATH = "axolotl.integrations."
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class PublishedSchema:
 
     def read_with(self, plugins: Any) -> Mapping[str, Schema]:
         """The keys that are read while a file lists these plugins."""
-        listed = plugins if isinstance(plugins, list) else []
+        listed = {whole_name(name) for name in plugins if isinstance(name, str)} if isinstance(plugins, list) else ()
         added = (keys for plugin, keys in self.plugins.items() if plugin in listed)
         return {key: schema for keys in (self.keys, *added) for key, schema in keys.items()}
 
@@ -44,6 +46,12 @@ class PublishedSchema:
                 yield block
         for inner in (*schema.get("anyOf", ()), *([schema["items"]] if "items" in schema else [])):
             yield from self.blocks_in(inner)
+
+
+def whole_name(plugin: str) -> str:
+    """A plugin's name as Axolotl's own files have it: with dots only, and the whole path."""
+    dotted = plugin.replace(":", ".")
+    return dotted if dotted.startswith(FULL_PATH) else f"{FULL_PATH}{dotted}"
 
 
 @cache

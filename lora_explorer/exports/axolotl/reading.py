@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from lora_explorer.errors import InvalidSettings
 from lora_explorer.exports.axolotl.keys import find_dropped_keys
 from lora_explorer.exports.axolotl.old_spellings import find_old_spellings
+from lora_explorer.exports.axolotl.plugins import find_unknown_plugins
 from lora_explorer.exports.axolotl.rules import find_broken_rules
-from lora_explorer.exports.axolotl.types import find_wrong_types
+from lora_explorer.exports.axolotl.types import as_typed, find_wrong_types
 from lora_explorer.exports.axolotl.unmodelled import find_unmodelled_keys
 from lora_explorer.exports.axolotl.values_read import values_read, without_old_prefix
 from lora_explorer.exports.yaml_documents.reading import Document, read_document
-from lora_explorer.findings import Finding
+from lora_explorer.findings import Finding, Outcome
 from lora_explorer.settings import SETTINGS, Recipe, Setting, find_problems, recipe_from
 
 LOFTQ_BLOCK = ("peft", "loftq_config")
@@ -24,8 +25,12 @@ DATA_KEYS = ("datasets", "pretraining_dataset")
 _LOFTQ_BITS = 4
 # Keys whose absence means a value and whose emptiness does not: Axolotl's schema keeps the null.
 _EMPTY_IS_NO_DEFAULT = ("micro_batch_size", "gradient_accumulation_steps", "optimizer", "lr_scheduler")
-# PEFT refuses what Axolotl's schema lets through.
-_FAILS_OUT_OF_RANGE = ("lora_r", "lora_dropout", "peft")
+# What Axolotl's schema lets through and PEFT, or torch, then refuses.
+_FAILS_AT_LOAD: Mapping[str, Callable[[Any], bool]] = {
+    "lora_r": lambda rank: rank < 1,
+    "lora_dropout": lambda share: not 0 <= share <= 1,
+    "peft": lambda _: True,
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ def imported(document: Document) -> Imported:
     try:
         recipe = recipe_in(values)
     except InvalidSettings as error:
-        at_fault = tuple(_as_axolotl_takes_them(error.findings, refused))
+        at_fault = tuple(_as_axolotl_takes_them(error.findings, refused, values))
         # A key that was misspelt may be why another one is at fault.
         raise InvalidSettings((*at_fault, *_about(values, refused), *_about_the_rest(values, at_fault))) from error
     return Imported(recipe, document.text, (*refused, *_about(values, refused)))
@@ -65,6 +70,7 @@ def _about(values: Mapping[Any, Any], refused: tuple[Finding, ...]) -> Iterator[
     named = {finding.setting for finding in (*dropped, *refused)}
     read = {key: value for key, value in values.items() if key not in named}
     yield from dropped
+    yield from find_unknown_plugins(read)
     yield from find_old_spellings(read)
     yield from find_broken_rules(values_read(values))
     yield from find_unmodelled_keys(read)
@@ -83,7 +89,9 @@ def _about_the_rest(values: Mapping[Any, Any], at_fault: tuple[Finding, ...]) ->
             yield finding
 
 
-def _as_axolotl_takes_them(findings: tuple[Finding, ...], refused: tuple[Finding, ...]) -> Iterator[Finding]:
+def _as_axolotl_takes_them(
+    findings: tuple[Finding, ...], refused: tuple[Finding, ...], values: Mapping[Any, Any]
+) -> Iterator[Finding]:
     """Values that cannot be used here: those that Axolotl refuses too, and those that it would take and run into."""
     by_key = {finding.setting: finding for finding in refused}
     said = set()
@@ -93,8 +101,17 @@ def _as_axolotl_takes_them(findings: tuple[Finding, ...], refused: tuple[Finding
         if key in by_key:
             yield replace(finding, outcome="rejects", fix=by_key[key].fix)
         else:
-            yield replace(finding, outcome="fails at load" if key in _FAILS_OUT_OF_RANGE else None)
+            yield replace(finding, outcome=_outcome(key, values))
     yield from (finding for finding in refused if finding.setting not in said)
+
+
+def _outcome(key: str, values: Mapping[Any, Any]) -> Outcome | None:
+    """What becomes of a value that Axolotl takes and that is of no use here."""
+    if values.get(key) is True:
+        # Where a number is wanted, pydantic reads it as 1.
+        return "changes"
+    fails, typed = _FAILS_AT_LOAD.get(key), as_typed({key: values.get(key)})
+    return "fails at load" if fails and typed.get(key) is not None and fails(typed[key]) else None
 
 
 def recipe_in(values: Mapping[Any, Any]) -> Recipe:

@@ -15,22 +15,31 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, create_mod
 
 from lora_explorer.exports.axolotl.published_schema import Schema, published_schema
 from lora_explorer.findings import Finding, Fix
+from lora_explorer.settings.hardware import ATTENTION_OF_FLAG
 from lora_explorer.settings.sentences import sentence_about
 
 _BOUNDS = {"minimum": "ge", "exclusiveMinimum": "gt", "maximum": "le", "exclusiveMaximum": "lt", "strict": "strict"}
 _LENGTHS = {"minItems": "min_length", "maxItems": "max_length"}
 # Which kind of data set an objective reads; all others take rows to learn from.
 _DATASETS = {"dpo": "DPODataset", "ipo": "DPODataset", "simpo": "DPODataset", "kto": "KTODataset"}
-# Rules between settings say it with more words.
+# A share of all steps; a rule between settings says it with more words.
 _SAID_ELSEWHERE = ("warmup_steps",)
 
 
 def find_wrong_types(values: Mapping[Any, Any]) -> Iterator[Finding]:
     """One error for each key whose value Axolotl's schema does not take."""
     for key, schema in _read_keys(values):
-        problem = _problem(key, schema, values[key])
-        if problem and key not in _SAID_ELSEWHERE:
+        # Read as on or off, whatever they are, before the schema looks at them.
+        problem = None if key in ATTENTION_OF_FLAG else _problem(key, schema, values[key])
+        if problem and not (key in _SAID_ELSEWHERE and _is_number(values[key])):
             yield problem
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return not isinstance(value, bool) and float(value) is not None
+    except (TypeError, ValueError):
+        return False
 
 
 def as_typed(values: Mapping[Any, Any]) -> dict[str, Any]:

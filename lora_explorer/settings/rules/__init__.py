@@ -13,6 +13,7 @@ from lora_explorer.settings.rules.adapter import ADAPTER_RULES
 from lora_explorer.settings.rules.attention import ATTENTION_RULES
 from lora_explorer.settings.rules.quantization import QUANTIZATION_RULES
 from lora_explorer.settings.rules.rule import Rule, broken_among
+from lora_explorer.settings.rules.start import START_RULES
 from lora_explorer.settings.rules.targets import TARGET_RULES, regex_findings
 from lora_explorer.settings.rules.training import TRAINING_RULES
 
@@ -20,6 +21,7 @@ __all__ = ["RULES", "Rule", "broken_among", "find_problems"]
 
 RULES: tuple[Rule[Recipe], ...] = (
     *ADAPTER_RULES,
+    *START_RULES,
     *TARGET_RULES,
     *QUANTIZATION_RULES,
     *TRAINING_RULES,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from lora_explorer.findings import Fix
 from lora_explorer.settings.adapter import ADAPTERS
 from lora_explorer.settings.recipe import Recipe
@@ -13,11 +15,26 @@ _LOFTQ_BITS = (2, 4, 8)
 # Adapters that Axolotl has only through a plugin, and a part of the plugin's name.
 _OF_PLUGINS = {"mixlora": "mixlora", "mora": "mora"}
 _DEAD = "llama-adapter"
+# What people write for no adapter, and names of variants of LoRA, which are switches of their own.
+_NO_ADAPTER = ("none", "null", "full", "no", "false")
+_SWITCH_OF: Mapping[str, str] = {"dora": "peft_use_dora", "rslora": "peft_use_rslora"}
 
 
 def _of_listed_plugin(recipe: Recipe) -> bool:
     part = _OF_PLUGINS.get(recipe.adapter or "")
     return part is not None and any(part in plugin.lower().split(".") for plugin in recipe.plugins)
+
+
+def _adapter_that_was_meant(recipe: Recipe) -> Fix:
+    """A name that Axolotl does not have, put right; those of a plugin stay, as nobody else has them."""
+    name = (recipe.adapter or "").strip().lower()
+    if name in _NO_ADAPTER:
+        return (("adapter", None),)
+    if name in _OF_PLUGINS:
+        return ()
+    kind = "qlora" if recipe.load_in_4bit and not recipe.load_in_8bit else "lora"
+    named = name if name in ADAPTERS else kind
+    return (("adapter", named), *(((_SWITCH_OF[name], True),) if name in _SWITCH_OF else ()))
 
 
 def _starts_as_usual(recipe: Recipe) -> Fix:
@@ -34,7 +51,7 @@ ADAPTER_RULES: tuple[Rule[Recipe], ...] = (
         "adapter must be lora, qlora or empty; {adapter} is not one that Axolotl has built in.",
         "lora",
         "rejects",
-        fix=(("adapter", "lora"),),
+        fix=_adapter_that_was_meant,
     ),
     Rule(
         "adapter",
@@ -123,14 +140,6 @@ ADAPTER_RULES: tuple[Rule[Recipe], ...] = (
         lambda recipe: not recipe.adapter and recipe.lora_r is not None,
         "adapter is empty, so the LoRA settings have no effect.",
         outcome="drops",
-    ),
-    Rule(
-        "peft_init_lora_weights",
-        "note",
-        lambda recipe: recipe.peft_init_lora_weights is False,
-        "Axolotl does not pass false on, so A and B start as usual.",
-        outcome="changes",
-        fix=(("peft_init_lora_weights", None),),
     ),
     Rule(
         "peft.loftq_config.loftq_bits",

@@ -167,3 +167,26 @@ def test_keys_that_move_figures_without_being_settings_are_named(line: str, said
 )
 def test_such_a_key_that_is_off_or_as_usual_is_not_named(line: str) -> None:
     assert line.partition(":")[0] not in warnings_of(line + "\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "outcome"),
+    [
+        ("lora_r: true", "changes"),
+        ("lora_r: 0", "fails at load"),
+        ("lora_r: 20000", None),
+        ("lora_dropout: -0.1", "fails at load"),
+        ("lora_dropout: 1", None),
+        ("warmup_steps: {}", "rejects"),
+        ("warmup_steps: ''", "rejects"),
+        ("eager_attention: maybe", "warns"),
+        ("learning_rate: true", "changes"),
+    ],
+)
+def test_what_axolotl_makes_of_a_value_of_no_use_is_what_it_does(line: str, outcome: str | None) -> None:
+    with pytest.raises(InvalidSettings) as refused:
+        import_axolotl(f"base_model: x\ndatasets: [{{path: x}}]\n{line}\n")
+    key = line.partition(":")[0]
+    told = {finding.outcome for finding in refused.value.findings if finding.setting == key}
+    assert told - {None} == {outcome} - {None}
+    assert told

@@ -76,6 +76,12 @@ DIFFERENCES = (
         lambda values: values.get("attn_implementation") == "" and values.get("gemma4_hybrid_attn_impl"),
     ),
     Difference(
+        "an empty text as base model",
+        "Axolotl's schema takes it, and there is no model to load; it is told as what it is, a missing base_model.",
+        {**BASE, "base_model": ""},
+        lambda values: values.get("base_model") == "",
+    ),
+    Difference(
         "a plugin that rewrites the file",
         "The diffusion plugin mends old spellings before anything is checked; diffusion models are not covered here.",
         {
@@ -126,6 +132,17 @@ TABLE: tuple[tuple[str, dict[str, Any], bool], ...] = (
     ("three layers in a range", {**LLAMA, "adapter": "lora", "peft_layer_replication": [[0, 1, 2]]}, False),
     ("a start nobody knows", {**LLAMA, "adapter": "lora", "peft_init_lora_weights": "foo"}, True),
     ("a broken regex as text", {**LLAMA, "adapter": "lora", "lora_target_modules": "q_proj("}, True),
+    ("a rank of true", {**LLAMA, "adapter": "lora", "lora_r": True}, True),
+    ("a start in quotes", {**LLAMA, "adapter": "lora", "peft_init_lora_weights": "true"}, True),
+    ("an old flag that is a number", {**LLAMA, "adapter": "lora", "eager_attention": 2}, True),
+    ("warm-up steps that are empty text", {**LLAMA, "adapter": "lora", "warmup_steps": ""}, False),
+    ("a plugin without its path", {**LLAMA, "adapter": "lora", "plugins": ["LigerPlugin"]}, False),
+    (
+        "a plugin that is not there",
+        {**LLAMA, "adapter": "lora", "plugins": ["axolotl.integrations.no.NoPlugin"]},
+        False,
+    ),
+    ("several cards for each matrix", {**LLAMA, "adapter": "lora", "tensor_parallel_size": 2}, True),
     ("lora with 4 bits", {**LLAMA, "adapter": "lora", "load_in_4bit": True}, True),
 )
 

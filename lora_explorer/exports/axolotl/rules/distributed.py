@@ -89,6 +89,11 @@ def _ulysses(file: FileValues) -> bool:
     return shared.get("backend", "auto") in ("auto", "ulysses") and whole
 
 
+def _may_be_nvfp4(file: FileValues) -> bool:
+    """Going by the name; objectives of preferences take no adapter on any."""
+    return "nvfp4" in str(file.get("base_model")).lower() and file.get("rl") not in ("dpo", "ipo", "kto")
+
+
 def _torchao(file: FileValues) -> bool:
     return file.get("nf4_backend") == "torchao"
 
@@ -303,6 +308,15 @@ DISTRIBUTED_FILE_RULES: tuple[FileRule, ...] = (
         ),
         "optimizer {optimizer} does not go with tensor_parallel_size above 1.",
         fix=_TORCH_8BIT,
+    ),
+    FileRule(
+        "tensor_parallel_size",
+        "warning",
+        lambda file: number(file, "tensor_parallel_size", 1) > 1 and file.get("adapter") and not _may_be_nvfp4(file),
+        "tensor_parallel_size above 1 with an adapter needs a base model in native NVFP4; Axolotl ends with any other.",
+        outcome="fails at load",
+        why="PEFT would size A and B by the part of a matrix that one card has; fsdp_config shares the model as well.",
+        fix=without("tensor_parallel_size"),
     ),
     refused(
         "tensor_parallel_size",
