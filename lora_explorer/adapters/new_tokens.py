@@ -151,10 +151,15 @@ def _unusable(sentence: str) -> InvalidSettings:
 
 
 def find_token_problems(recipe: Recipe, skeleton: Skeleton, in_file: NewTokens) -> tuple[Finding, ...]:
-    """What Axolotl ends with before training, or may end with: tokens whose embedding and head are not trained."""
+    """What Axolotl ends with before training, or may end with: tokens whose embedding and head are not trained.
+
+    And the other way round: both trained in full where no token is new.
+    """
     pair = _PAIR_OF.get(skeleton.config.model_type, _USUAL_PAIR)
     missing = tuple(name for name in pair if name not in recipe.lora_modules_to_save)
     need, sentence = _need(recipe, in_file, pair, missing)
+    if need == "not needed" and not in_file.count:
+        return tuple(_needlessly_saved(recipe, skeleton, pair))
     if need == "not needed" or not missing:
         return ()
     if need == "may be needed":
@@ -163,6 +168,23 @@ def find_token_problems(recipe: Recipe, skeleton: Skeleton, in_file: NewTokens) 
     fix: Fix = () if absent else (("lora_modules_to_save", (*recipe.lora_modules_to_save, *missing)),)
     why = absent or "A row of an embedding that nothing trains keeps what it started with."
     return (Finding("lora_modules_to_save", "error", sentence, outcome="fails at load", why=why, fix=fix),)
+
+
+def _needlessly_saved(recipe: Recipe, skeleton: Skeleton, pair: tuple[str, ...]) -> Iterator[Finding]:
+    """Embedding and head trained in full where no token is new, which costs more than most adapters."""
+    kept = tuple(name for name in recipe.lora_modules_to_save if name not in pair)
+    saved = [name for name in recipe.lora_modules_to_save if name in pair]
+    weights: list[Any] = [
+        module.weight
+        for path, module in skeleton.model.named_modules()
+        if path.rpartition(".")[2] in saved and hasattr(module, "weight")
+    ]
+    if recipe.adapter and weights:
+        named, count = " and ".join(saved), sum(weight.numel() for weight in weights)
+        message = f"lora_modules_to_save trains {named} in full, {count:,} parameters, and the file adds no token."
+        why = "Only the rows of new tokens need it; a pad_token alone is never trained."
+        fix: Fix = (("lora_modules_to_save", kept or None),)
+        yield Finding("lora_modules_to_save", "warning", message, why=why, fix=fix)
 
 
 def advise_on_new_tokens(

@@ -183,6 +183,16 @@ def test_the_pair_that_tokens_lack_is_an_error_with_its_fix() -> None:
     assert find_token_problems(recipe_of(UNTIED), skeleton, NewTokens()) == ()
 
 
+def test_embedding_and_head_trained_without_a_new_token_are_told_with_what_they_cost() -> None:
+    skeleton = load_skeleton(find_base_model(UNTIED))
+    recipe = recipe_of(UNTIED, lora_modules_to_save=["embed_tokens", "score", "lm_head"])
+    (told,) = find_token_problems(recipe, skeleton, NewTokens())
+    assert (told.setting, told.severity) == ("lora_modules_to_save", "warning")
+    assert "1,050,673,152" in told.message
+    assert dict(told.fix) == {"lora_modules_to_save": ("score",)}
+    assert find_token_problems(recipe, skeleton, TWO) == ()
+
+
 def test_a_pair_that_the_model_does_not_have_cannot_be_mended() -> None:
     recipe = recipe_of(GPT2, lora_target_modules=["c_attn"], lora_fan_in_fan_out=True)
     (problem,) = find_token_problems(recipe, load_skeleton(find_base_model(GPT2)), TWO)

@@ -185,6 +185,17 @@ def test_new_tokens_are_a_question_until_somebody_has_some(page: Page) -> None:
     assert "  - <tool>\n  - </tool>\n" in text
 
 
+def test_after_a_paste_what_is_wrong_is_in_view_and_not_what_the_last_line_means(page: Page) -> None:
+    keys = "".join(f"weight_decay_{number}: 1\n" for number in range(3)) + "seed: 1\nlogging_steps: 1\nsave_steps: 9\n"
+    type_yaml(page, f"lora_rank: 8\n{TEXT}{keys.rstrip()}")
+    problem = page.locator("#yaml-reading .problems [data-line='1']")
+    expect(problem).to_be_in_viewport(timeout=WAIT_MS)
+    page.keyboard.press("Control+Home")
+    expect(page.locator("#yaml-reading .problems [data-line='1'].here")).to_be_visible(timeout=WAIT_MS)
+    page.keyboard.press("Control+End")
+    expect(page.locator("#yaml-reading .meanings [data-line]").last).to_be_in_viewport(timeout=WAIT_MS)
+
+
 def test_whatever_is_typed_as_tokens_stays_in_its_field_and_breaks_nothing(page: Page) -> None:
     plan = page.locator("#new-tokens")
     plan.locator("summary").click()

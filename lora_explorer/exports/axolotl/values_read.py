@@ -26,6 +26,8 @@ def values_read(values: Mapping[Any, Any]) -> dict[str, Any]:
     """What rules look at: keys that Axolotl reads, values of their types, old spellings under their new names."""
     read = as_typed(without_old_prefix(values))
     read |= {key: values[key] for key in _LOOKED_AT if key in values}
+    # Whatever an old flag holds, it is on or off.
+    read |= {flag: bool(values[flag]) for flag in ATTENTION_OF_FLAG if flag in values}
     for key, value in _COMES_TO.items():
         read[key] = value(read)
     return {key: value for key, value in read.items() if value is not None or key in values}

@@ -57,6 +57,11 @@ const bringIntoSight = (row) => {
   if (top < head) pane.scrollTop -= head - top + 8;
   else if (bottom > frame.bottom) pane.scrollTop += Math.min(bottom - frame.bottom + 8, top - head - 8);
 };
+// A whole text that is pasted leaves the cursor at its end; what is wrong with it stands first, and is to be seen.
+let pasted = false;
+panel.addEventListener("paste", ({ clipboardData }) => {
+  pasted ||= (clipboardData?.getData("text/plain") ?? "").trim().includes("\n");
+}, true);
 document.addEventListener("selectionchange", () => {
   const at = document.getSelection().anchorNode;
   const line = (at?.nodeType === Node.ELEMENT_NODE ? at : at?.parentElement)?.closest("#yaml .cm-line");
@@ -65,7 +70,7 @@ document.addEventListener("selectionchange", () => {
   if (!number || number === here) return;
   here = number;
   const row = underline();
-  if (row) bringIntoSight(row);
+  if (row && !pasted) bringIntoSight(row);
 });
 
 panel.addEventListener("click", ({ target }) => {
@@ -85,6 +90,8 @@ const place = () => {
   marks = JSON.parse(reading()?.dataset.marks ?? "{}");
   mark();
   underline();
+  if (pasted) pane.scrollTop = 0;
+  pasted = false;
   const said = element.querySelector(".reading-summary")?.textContent ?? "";
   if (spoken.textContent !== said) spoken.textContent = said;
 };
