@@ -136,4 +136,6 @@ BROKEN_SETTINGS: list[tuple[dict[str, Any], str, str]] = [
     ({"attn_implementation": "sage"}, "attn_implementation", "warning"),
     ({"attn_implementation": "sage", "sample_packing": True, "adapter": None}, "attn_implementation", "warning"),
     ({"warmup_steps": 0.5}, "warmup_steps", "error"),
+    ({"optimizer": "AdamW_torch"}, "optimizer", "error"),
+    ({"lr_scheduler": "Cosine"}, "lr_scheduler", "error"),
 ]

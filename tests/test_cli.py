@@ -167,7 +167,7 @@ def test_the_allocator_can_be_told_not_to_expand_its_segments(config: Path):
 
 @pytest.mark.parametrize(
     ("line", "setting"),
-    [("optimizer: no_such_optimizer", "optimizer"), ("micro_batch_size: 4096\nsequence_len: 4000000", "sequence_len")],
+    [("optimizer: lomo", "optimizer"), ("micro_batch_size: 4096\nsequence_len: 4000000", "sequence_len")],
 )
 def test_what_cannot_be_traced_gets_a_sentence_its_counts_and_a_lower_bound(config: Path, line: str, setting: str):
     config.write_text(FINE.replace("sequence_len: 128", line), encoding="utf-8")
@@ -183,7 +183,7 @@ def test_what_cannot_be_traced_gets_a_sentence_its_counts_and_a_lower_bound(conf
 
 
 def test_a_comparison_gives_a_lower_bound_where_there_is_no_figure(config: Path):
-    config.write_text(FINE + "optimizer: no_such_optimizer\n", encoding="utf-8")
+    config.write_text(FINE + "optimizer: lomo\n", encoding="utf-8")
     (row,) = answer("compare", config)
     assert row["lower_bound_bytes"] > 0
     assert "peak_allocated_bytes" not in row

@@ -47,6 +47,37 @@ OPTIMIZERS = (
     "flash_adamw",
     "flash_lion",
 )
+# The rest of transformers' OptimizerNames and of Axolotl's CustomSupportedOptimizers, which the menu leaves out.
+RARER_OPTIMIZERS = (
+    "adalomo",
+    "adamw_anyprecision",
+    "adamw_torch_npu_fused",
+    "adamw_torch_xla",
+    "apollo_adamw",
+    "apollo_adamw_layerwise",
+    "flash_adam",
+    "flash_sgd",
+    "flash_sgdw",
+    "galore_adafactor",
+    "galore_adafactor_layerwise",
+    "galore_adamw",
+    "galore_adamw_8bit",
+    "galore_adamw_8bit_layerwise",
+    "galore_adamw_layerwise",
+    "grokadamw",
+    "lomo",
+    "paged_ademamix_32bit",
+    "paged_ademamix_8bit",
+    "q_galore_adamw8bit",
+    "rmsprop_bnb",
+    "rmsprop_bnb_32bit",
+    "rmsprop_bnb_8bit",
+    "scao",
+    "schedule_free_adamw",
+    "schedule_free_radam",
+    "schedule_free_sgd",
+    "stable_adamw",
+)
 LR_SCHEDULERS = (
     "cosine",
     "linear",
@@ -60,6 +91,7 @@ LR_SCHEDULERS = (
     "one_cycle",
     "rex",
 )
+RARER_LR_SCHEDULERS = ("cosine_warmup_with_min_lr", "greedy", "reduce_lr_on_plateau")
 
 
 class TrainingSettings(Settings):

@@ -9,6 +9,7 @@ from broken_settings import BROKEN_SETTINGS, FINE, LIGER
 
 from lora_explorer.settings import errors_among, find_problems, recipe_from
 from lora_explorer.settings.rules import RULES
+from lora_explorer.settings.training import LR_SCHEDULERS, OPTIMIZERS, RARER_LR_SCHEDULERS, RARER_OPTIMIZERS
 
 
 def test_a_fine_recipe_has_no_problems():
@@ -56,6 +57,9 @@ def test_what_axolotl_takes_is_no_error(added: dict[str, Any]):
     [
         ({"adapter": "none"}, {"adapter": None}),
         ({"adapter": "LoRA"}, {"adapter": "lora"}),
+        ({"optimizer": "AdamW_torch"}, {"optimizer": "adamw_torch"}),
+        ({"optimizer": "whatever"}, {"optimizer": "adamw_torch_fused"}),
+        ({"lr_scheduler": "Cosine"}, {"lr_scheduler": "cosine"}),
         ({"adapter": "dora"}, {"adapter": "lora", "peft_use_dora": True}),
         ({"adapter": "dora", "load_in_4bit": True}, {"adapter": "qlora", "peft_use_dora": True}),
         ({"adapter": "rslora"}, {"adapter": "lora", "peft_use_rslora": True}),
@@ -74,3 +78,11 @@ def test_the_fix_of_a_wrong_name_is_what_was_meant(written: dict[str, Any], fix:
 @pytest.mark.parametrize("start", ["gaussian", "Gaussian", "olora", "mica", "pissa_niter_4", "orthogonal", True])
 def test_a_start_that_peft_knows_is_no_error(start: Any):
     assert errors_among(find_problems(recipe_from(FINE | {"peft_init_lora_weights": start}))) == ()
+
+
+def test_the_names_that_are_known_are_those_of_transformers_and_a_few_of_axolotls():
+    from transformers.trainer_utils import SchedulerType
+    from transformers.training_args import OptimizerNames
+
+    assert {*OPTIMIZERS, *RARER_OPTIMIZERS} >= {name.value for name in OptimizerNames}
+    assert {*LR_SCHEDULERS, *RARER_LR_SCHEDULERS} - {"one_cycle", "rex"} == {name.value for name in SchedulerType}

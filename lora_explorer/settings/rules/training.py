@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from difflib import get_close_matches
+
 from lora_explorer.findings import Fix
 from lora_explorer.settings.hardware import CUT_CROSS_ENTROPY_PLUGIN, LIGER_PLUGIN
 from lora_explorer.settings.recipe import Recipe
 from lora_explorer.settings.rules.rule import Rule, adapted
+from lora_explorer.settings.training import LR_SCHEDULERS, OPTIMIZERS, RARER_LR_SCHEDULERS, RARER_OPTIMIZERS
 
 _NOT_WITH_POLORA = ("lora_modules_to_save", "peft_use_dora", "peft_trainable_token_indices", "loraplus_lr_ratio")
 _OTHER_OPTIMIZER = (("optimizer", "adamw_torch_fused"),)
@@ -29,6 +33,15 @@ def _has_plugin(recipe: Recipe, part: str) -> bool:
 def _share_of_steps(recipe: Recipe) -> Fix:
     share = recipe.warmup_steps or 0
     return (("warmup_steps", None), ("warmup_ratio", share)) if share < 1 else (("warmup_steps", int(share)),)
+
+
+_OPTIMIZERS = (*OPTIMIZERS, *RARER_OPTIMIZERS)
+_LR_SCHEDULERS = (*LR_SCHEDULERS, *RARER_LR_SCHEDULERS)
+
+
+def _nearest(written: str, known: Sequence[str]) -> str:
+    """The first of them, which is the default, where none is like it."""
+    return next(iter(get_close_matches(written.lower(), known, n=1)), known[0])
 
 
 TRAINING_RULES: tuple[Rule[Recipe], ...] = (
@@ -200,6 +213,24 @@ TRAINING_RULES: tuple[Rule[Recipe], ...] = (
         "rejects",
         "It projects the gradients of whole matrices, which an adapter leaves without any.",
         _OTHER_OPTIMIZER,
+    ),
+    Rule(
+        "optimizer",
+        "error",
+        lambda recipe: recipe.optimizer not in _OPTIMIZERS,
+        "optimizer must be a name that Axolotl or transformers knows, got {optimizer!r}.",
+        outcome="fails at load",
+        why="Axolotl takes any text, and the arguments of transformers' Trainer then refuse it.",
+        fix=lambda recipe: (("optimizer", _nearest(recipe.optimizer, _OPTIMIZERS)),),
+    ),
+    Rule(
+        "lr_scheduler",
+        "error",
+        lambda recipe: recipe.lr_scheduler not in _LR_SCHEDULERS,
+        "lr_scheduler must be a name that Axolotl or transformers knows, got {lr_scheduler!r}.",
+        outcome="fails at load",
+        why="Axolotl takes any text, and the arguments of transformers' Trainer then refuse it.",
+        fix=lambda recipe: (("lr_scheduler", _nearest(recipe.lr_scheduler, _LR_SCHEDULERS)),),
     ),
     Rule(
         "base_model",
