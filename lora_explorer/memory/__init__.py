@@ -28,6 +28,7 @@ def estimate_memory(  # noqa: PLR0913 - every one of them moves bytes
     expandable_segments: bool = True,
     parallel: ParallelPlan | None = None,
     every_card: bool = True,
+    beside: tuple[Card, ...] = (),
 ) -> MemoryEstimate:
     """See `lora_explorer.memory.estimate.estimate_memory`; torch is loaded at the first call."""
     from lora_explorer.memory import estimate
@@ -40,6 +41,7 @@ def estimate_memory(  # noqa: PLR0913 - every one of them moves bytes
         expandable_segments=expandable_segments,
         parallel=parallel,
         every_card=every_card,
+        beside=beside,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from lora_explorer.memory.plan.run_plan import assumptions, state_words, step_fr
 from lora_explorer.memory.plan.step import Step
 from lora_explorer.memory.result import CardFit, MemoryEstimate
 from lora_explorer.memory.runs.races import typical_run
-from lora_explorer.memory.runs.run_families import run_of
+from lora_explorer.memory.runs.run_families import family_at, run_of
 from lora_explorer.memory.runs.traced_run import RecipeAdapter, TracedRun
 from lora_explorer.memory.tracing.layers import Stack
 from lora_explorer.memory.tracing.prepared_model import Adapter, Everything, packs_by_length
@@ -44,6 +44,7 @@ def estimate_memory(  # noqa: PLR0913 - every one of them moves bytes
     expandable_segments: bool = True,
     parallel: ParallelPlan | None = None,
     every_card: bool = True,
+    beside: tuple[Card, ...] = (),
 ) -> MemoryEstimate:
     """Trace and replay one training step of `micro_batch_size` x `sequence_len` tokens.
 
@@ -51,12 +52,22 @@ def estimate_memory(  # noqa: PLR0913 - every one of them moves bytes
     full_depth: trace every layer, not one of each kind. expandable_segments: of PYTORCH_ALLOC_CONF, which Axolotl
     turns on where the environment says nothing else (axolotl/utils/__init__.py). parallel: GPUs that share the step;
     the figures are those of one of them. every_card: a verdict for each card there is, not for the given one alone;
-    cards of another kind take a trace of their own.
+    cards of another kind take a trace of their own. beside: a verdict for these too, where not for every card.
     Raises MemoryUnknown, AdapterRefused, UnknownBaseModel.
     """
     parallel = parallel or ParallelPlan()
     recipe = _what_matters(recipe)
-    return _estimate(_Asked(recipe, base_model, card, full_depth, expandable_segments, parallel, every_card))
+    of_cards = cards() if every_card else tuple(dict.fromkeys((*((card,) if card else ()), *beside)))
+    return _estimate(_Asked(recipe, base_model, card, full_depth, expandable_segments, parallel, of_cards))
+
+
+def family_of(recipe: Recipe, base_model: BaseModel, card: Card | None = None) -> Hashable:
+    """Equal for recipes whose estimates follow by law from each other's traces: these are best asked for in a row.
+
+    Raises MemoryUnknown, UnknownBaseModel.
+    """
+    trial = _Trial(_what_matters(recipe), load_skeleton(base_model), _adapter_of(recipe), ParallelPlan())
+    return base_model, family_at(trial.skeleton, trial.kind_of(card).step, trial.adapter)
 
 
 class _Asked(NamedTuple):
@@ -68,14 +79,14 @@ class _Asked(NamedTuple):
     full_depth: bool
     expandable_segments: bool
     parallel: ParallelPlan
-    every_card: bool
+    of_cards: tuple[Card, ...]
 
 
 @lru_cache(maxsize=256)
 def _estimate(asked: _Asked) -> MemoryEstimate:
-    recipe, base_model, card, full_depth, expandable_segments, parallel, every_card = asked
+    recipe, base_model, card, full_depth, expandable_segments, parallel, of_cards = asked
     skeleton = load_skeleton(base_model)
-    adapter: Adapter = RecipeAdapter(recipe) if recipe.adapter else Everything()
+    adapter = _adapter_of(recipe)
     trial = _Trial(recipe, skeleton, adapter, parallel, full_depth=full_depth, expandable_segments=expandable_segments)
     step = trial.kind_of(card).step
     run = trial.run_of(step)
@@ -95,7 +106,6 @@ def _estimate(asked: _Asked) -> MemoryEstimate:
         *_checkpoint_words(recipe, base_model, step),
         *parallel.words,
     )
-    of_cards = cards() if every_card else (card,) if card else ()
     fits = card_fits(of_cards, trial.bench({trial.kind_of(card): own}))
     context_bytes = card.context_bytes if card else USUAL_CONTEXT_BYTES
     return _explained(own, context_bytes, fits, taken_for_granted, _method(run.stack))
@@ -109,8 +119,8 @@ class _Trial:
     skeleton: Skeleton
     adapter: Adapter
     parallel: ParallelPlan
-    full_depth: bool
-    expandable_segments: bool
+    full_depth: bool = False
+    expandable_segments: bool = True
     _runs: dict[Step, TracedRun] = field(default_factory=dict)
 
     def kind_of(self, card: Card | None) -> CardKind:
@@ -174,6 +184,10 @@ def _explained(
         largest=largest,
         curve=curve,
     )
+
+
+def _adapter_of(recipe: Recipe) -> Adapter:
+    return RecipeAdapter(recipe) if recipe.adapter else Everything()
 
 
 def _checkpoint_words(recipe: Recipe, base_model: BaseModel, step: Step) -> Iterator[str]:

@@ -146,3 +146,12 @@ class MemoryEstimate:
             FRAGMENTATION: self.peak_reserved_bytes - self.peak_allocated_bytes,
             CONTEXT: self.process_bytes - self.peak_reserved_bytes,
         }
+
+    def fit_on(self, gpu: str) -> CardFit | None:
+        """The verdict for a card by its name; None where it was not asked for."""
+        return next((fit for fit in self.fits if fit.gpu == gpu), None)
+
+    def process_bytes_on(self, fit: CardFit | None) -> int:
+        """What the process holds at its peak on a card: less than without a limit where cached memory is given back."""
+        held = fit.process_bytes if fit is not None and fit.gives_cache_back else None
+        return self.process_bytes if held is None else held

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,8 +26,9 @@ class Estimate(Protocol):
 
 @dataclass(frozen=True)
 class Saving:
-    """What a switch brings the run down to. changes: all settings that change. saved_bytes: of the process.
+    """What a switch brings the run down to. changes: all settings that change.
 
+    saved_bytes: of the process, on the chosen card where there is one.
     makes_fit: the run does not fit on the chosen card, or does not run there, and does both after this change; then it
     may save nothing of the peak on a card without a limit.
     """
@@ -47,14 +48,17 @@ def find_savings(
     *,
     card: Card | None = None,
     expandable_segments: bool = True,
+    among: Callable[[Switch], bool] = lambda switch: True,
 ) -> Iterator[Saving | None]:
     """One entry for each switch, as soon as it is traced; None for one that saves nothing.
+
+    among: which switches are tried.
 
     None too for one that Axolotl or PEFT would refuse, or that cannot be traced. Raises what `estimate` raises for the
     recipe itself.
     """
     before = estimate(recipe, base_model, card=card, expandable_segments=expandable_segments)
-    for switch in switches(recipe, base_model, expandable_segments=expandable_segments):
+    for switch in filter(among, switches(recipe, base_model, expandable_segments=expandable_segments)):
         expandable = expandable_segments or switch.setting == ALLOCATOR
         try:
             changed = _changed(recipe, switch)
@@ -62,7 +66,7 @@ def find_savings(
         except ExplorerError:
             # What cannot be had is no way to save.
             after = before
-        yield _saving(switch, before, after, makes_fit=_fits(after, card) and not _fits(before, card))
+        yield _saving(switch, (before, after), card)
 
 
 def largest_first(savings: Iterable[Saving | None]) -> tuple[Saving, ...]:
@@ -84,11 +88,19 @@ def _changed(recipe: Recipe, switch: Switch) -> Recipe | None:
 
 def _fits(estimate: MemoryEstimate, card: Card | None) -> bool:
     """Whether the chosen card holds the run."""
-    return card is not None and any(fit.fits for fit in estimate.fits if fit.gpu == card.name)
+    fit = estimate.fit_on(card.name) if card else None
+    return fit is not None and fit.fits
 
 
-def _saving(switch: Switch, before: MemoryEstimate, after: MemoryEstimate, *, makes_fit: bool) -> Saving | None:
-    saved_bytes = before.process_bytes - after.process_bytes
+def _saving(switch: Switch, before_after: tuple[MemoryEstimate, MemoryEstimate], card: Card | None) -> Saving | None:
+    before, after = before_after
+    makes_fit = _fits(after, card) and not _fits(before, card)
+    saved_bytes = shown_bytes(before, card) - shown_bytes(after, card)
     if saved_bytes <= 0 and not makes_fit:
         return None
     return Saving(switch.setting, switch.value, switch.changes, after.peak_reserved_bytes, saved_bytes, makes_fit)
+
+
+def shown_bytes(estimate: MemoryEstimate, card: Card | None) -> int:
+    """What the process holds on the card, so that a saving is what the number on screen falls by."""
+    return estimate.process_bytes_on(estimate.fit_on(card.name) if card else None)

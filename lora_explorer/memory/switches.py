@@ -17,7 +17,7 @@ EXPANDABLE = "expandable_segments:True"
 
 _SHORTEST_TOKENS = 256
 _SMALLEST_RANK = 4
-_NO_LOSS: Mapping[str, Any] = {
+NO_LOSS: Mapping[str, Any] = {
     "liger_fused_linear_cross_entropy": False,
     "liger_cross_entropy": False,
     "chunked_cross_entropy": False,
@@ -77,23 +77,23 @@ def _loss(recipe: Recipe) -> Iterator[Switch]:
     others = tuple(plugin for plugin in recipe.plugins if plugin not in (LIGER_PLUGIN, CUT_CROSS_ENTROPY_PLUGIN))
     if not recipe.liger_fused_linear_cross_entropy:
         plugins = (*others, LIGER_PLUGIN)
-        rest = {**_NO_LOSS, "plugins": plugins}
+        rest = {**NO_LOSS, "plugins": plugins}
         del rest["liger_fused_linear_cross_entropy"]
         yield _switch(recipe, "liger_fused_linear_cross_entropy", True, **rest)
     if CUT_CROSS_ENTROPY_PLUGIN not in recipe.plugins:
         kept = tuple(plugin for plugin in recipe.plugins if plugin != CUT_CROSS_ENTROPY_PLUGIN)
-        rest = {**_NO_LOSS, "plugins": (*kept, CUT_CROSS_ENTROPY_PLUGIN)}
+        rest = {**NO_LOSS, "plugins": (*kept, CUT_CROSS_ENTROPY_PLUGIN)}
         del rest["cut_cross_entropy"]
         switch = _switch(recipe, "cut_cross_entropy", True, **rest)
-        yield replace(switch, changes={**switch.changes, **_half_precision_written(recipe)})
+        yield replace(switch, changes={**switch.changes, **half_precision_written(recipe)})
     if not recipe.chunked_cross_entropy:
-        rest = {**_NO_LOSS, "plugins": others}
+        rest = {**NO_LOSS, "plugins": others}
         del rest["chunked_cross_entropy"]
         yield _switch(recipe, "chunked_cross_entropy", True, **rest)
 
 
-def _half_precision_written(recipe: Recipe) -> dict[str, Any]:
-    """Axolotl looks for it in the file before its own `bf16: auto` is in force."""
+def half_precision_written(recipe: Recipe) -> dict[str, Any]:
+    """Beside cut cross-entropy: Axolotl looks for it in the file before its own `bf16: auto` is in force."""
     written = recipe.fp16 or (recipe.bf16 and "bf16" in recipe.model_fields_set)
     return {} if written else {"bf16": "auto"}
 

@@ -23,9 +23,8 @@ def fit_of(estimate: MemoryEstimate, card: Card) -> CardFit:
 
 
 def process_bytes(estimate: MemoryEstimate, fit: CardFit) -> int:
-    """What the process holds at its peak on a card: less than without a limit where cached memory is given back."""
-    held = fit.process_bytes if fit.gives_cache_back else None
-    return estimate.process_bytes if held is None else held
+    """What the process holds at its peak on a card."""
+    return estimate.process_bytes_on(fit)
 
 
 def kind(fit: CardFit) -> str:

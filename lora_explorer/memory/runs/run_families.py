@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from threading import RLock
-from typing import cast
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -37,6 +37,13 @@ _OTHER_SENSES = re.compile("vision|visual|image|audio|encoder")
 _MOST_PADDING_ROWS = 2
 _NO_WINDOW = 1 << 40
 _RANKS = ((5, 7, 11), (257, 251, 241))
+# The optimizer's steps follow the traced one; what loading left in the cache, and which batches wait, is replayed.
+_AFTER_THE_TRACE: Mapping[str, Any] = {
+    "optimizer": "",
+    "clips_gradients": True,
+    "empties_cache": False,
+    "waiting_batches": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -120,15 +127,20 @@ def run_of(skeleton: Skeleton, step: Step, adapter: Adapter, *, full_depth: bool
         return _member(family, point, trace)
 
 
+def family_at(skeleton: Skeleton, step: Step, adapter: Adapter) -> Hashable:
+    """Equal for runs of one family, but for those that fall apart into narrower ones."""
+    return _kin(skeleton, step, adapter)[0]
+
+
 def _kin(skeleton: Skeleton, step: Step, adapter: Adapter) -> tuple[_Kin, Point]:
-    # Micro-batches that wait are no part of the trace.
-    shapeless = replace(step, micro_batch_size=1, sequence_len=1, waiting_batches=0)
+    shapeless = replace(step, micro_batch_size=1, sequence_len=1, **_AFTER_THE_TRACE)
     point = Point(step.micro_batch_size, step.sequence_len, 1)
     shared: Hashable = cast("Hashable", adapter)
     rank: int | None = 1
     if isinstance(adapter, RecipeAdapter) and adapter.rank is not None:
-        shared, point = adapter.kin, point._replace(rank=adapter.rank)
-        rank = adapter.rank if adapter.scales_by_one and _may_skip_scaling(skeleton) else None
+        may_skip = _may_skip_scaling(skeleton)
+        shared, point = adapter.kin if may_skip else adapter.kin_of_any_scale, point._replace(rank=adapter.rank)
+        rank = adapter.rank if adapter.scales_by_one and may_skip else None
     windows = _windows_around(skeleton, point.tokens)
     kin = _Kin(shapeless, shared, point.rows == 1, point.tokens % TILE_TOKENS, windows, rank=rank)
     if step.loss in _UNEVEN_LOSSES:

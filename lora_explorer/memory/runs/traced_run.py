@@ -44,6 +44,12 @@ TRACE_FAILURES = (
     TypeError, ValueError,
 )  # fmt: skip
 
+# Gradients that are accumulated are a matter of the step, not of the adapter.
+_NOT_OF_THE_TRACE = (
+    "micro_batch_size", "sequence_len", "gradient_accumulation_steps", "optimizer", "max_grad_norm",
+)  # fmt: skip
+_OF_THE_SCALE = ("lora_alpha", "lora_alpha_pattern", "peft_use_rslora")
+
 _tracing = RLock()
 
 
@@ -67,8 +73,19 @@ class RecipeAdapter:
 
     @property
     def kin(self) -> Recipe:
-        """The recipe without rank, batch and length."""
-        return self.recipe.model_copy(update={"lora_r": None, "micro_batch_size": 1, "sequence_len": 1})
+        """The recipe without rank, batch and length, and without what only an optimizer looks at.
+
+        Of dropout only whether there is any: what is kept of it is a mask, whatever the share.
+        """
+        is_dropped = 0.5 if self.recipe.lora_dropout else 0.0
+        others = {name: Recipe.model_fields[name].default for name in _NOT_OF_THE_TRACE}
+        return self.recipe.model_copy(update={**others, "lora_r": None, "lora_dropout": is_dropped})
+
+    @property
+    def kin_of_any_scale(self) -> Recipe:
+        """The same without what B·A is multiplied by, which is a number and no storage."""
+        others = {name: Recipe.model_fields[name].default for name in _OF_THE_SCALE}
+        return self.kin.model_copy(update=others)
 
     def with_rank(self, rank: int) -> RecipeAdapter:
         """The same with another rank."""

@@ -144,3 +144,34 @@ def test_families_of_a_model_are_bounded() -> None:
     for tokens in range(run_families.FAMILIES_OF_A_MODEL + 5):
         run_of(skeleton, replace(step, sequence_len=256 + tokens), adapter)
     assert len(run_families._families[skeleton]) == run_families.FAMILIES_OF_A_MODEL
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"optimizer": "paged_adamw_8bit"}),
+        ({}, {"max_grad_norm": 0.0}),
+        (
+            {"lora_modules_to_save": ["embed_tokens"]},
+            {"lora_modules_to_save": ["embed_tokens"], "optimizer": "adamw_bnb_8bit"},
+        ),
+        ({}, {"lora_alpha": 64, "lora_alpha_pattern": {"q_proj": 3}}),
+        ({}, {"peft_use_rslora": True}),
+        ({"lora_dropout": 0.1}, {"lora_dropout": 0.3}),
+        ({"gradient_accumulation_steps": 2}, {"gradient_accumulation_steps": 8}),
+    ],
+    ids=str,
+)
+def test_what_a_traced_step_cannot_see_takes_no_other_trace(
+    before: dict[str, Any], after: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_of(*asked(LLAMA, 2, 512, 12, **before))
+    monkeypatch.setattr(run_families, "trace_run", lambda *_, **__: pytest.fail("traced"))
+    skeleton, step, adapter = asked(LLAMA, 2, 512, 12, **after)
+    assert_equal(run_of(skeleton, step, adapter), trace_run(skeleton, step, adapter), step)
+
+
+def test_where_a_scale_of_one_is_skipped_another_alpha_is_another_run() -> None:
+    for alpha in (12, 16, 12):
+        skeleton, step, adapter = asked(MIXTRAL, 2, 512, 12, lora_alpha=alpha, lora_target_modules=["w1", "w2", "w3"])
+        assert_equal(run_of(skeleton, step, adapter), trace_run(skeleton, step, adapter), step)
