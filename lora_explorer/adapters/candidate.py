@@ -17,7 +17,7 @@ from lora_explorer.adapters.structure import Target, target_at
 from lora_explorer.base_models.skeleton import Skeleton
 from lora_explorer.settings import Recipe, recipe_from
 
-_ADAPTABLE = (nn.Linear, nn.Embedding, Conv1D)
+ADAPTABLE = (nn.Linear, nn.Embedding, Conv1D)
 _INSIDE_LAYER = re.compile(r"^.*?\.\d+\.")
 
 
@@ -47,7 +47,7 @@ def _adapted(key: str, targets: dict[str, list[Target]], recipe: Recipe, skeleto
 
 def _modules(skeleton: Skeleton, *, with_experts: bool) -> dict[str, list[Target]]:
     """Modules by name; with experts, by the names they had before they were fused. PEFT has no DoRA for those."""
-    adaptable = ((path, module) for path, module in skeleton.model.named_modules() if isinstance(module, _ADAPTABLE))
+    adaptable = ((path, module) for path, module in skeleton.model.named_modules() if isinstance(module, ADAPTABLE))
     groups = _grouped((path.rpartition(".")[2], target_at(path, module)) for path, module in adaptable)
     experts = _experts(skeleton) if with_experts else {}
     for old_name, new_name in fused_names(skeleton).items():
