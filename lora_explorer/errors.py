@@ -57,3 +57,7 @@ class ExportRefused(ExplorerError):
 
 class UnknownAdapter(ExplorerError):
     """No adapter_config.json can be had: not found, not reachable, not allowed, or not readable."""
+
+
+class SweepRefused(ExplorerError):
+    """A sweep cannot be made as it was asked for: no such setting, an empty range, or too many points."""

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lora_explorer import __version__
-from lora_explorer.cli import exploration
+from lora_explorer.cli import choosing, exploration
 from lora_explorer.cli.check import check
 from lora_explorer.cli.kept_runs import runs
 from lora_explorer.cli.new_tokens import new_tokens
@@ -29,6 +29,8 @@ _COMMANDS = (
     exploration.export,
     exploration.compare,
     new_tokens,
+    choosing.sweep,
+    choosing.advise,
     preview,
     schema,
 )

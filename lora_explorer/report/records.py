@@ -55,7 +55,7 @@ def estimate_record(estimate: MemoryEstimate, *, gpu: str | None = None) -> Reco
         "beyond_peak": dict(estimate.beyond_peak),
         "peak": asdict(estimate.peak) | {"words": moments.peak_in_words(estimate)},
         "assumptions": [sentence for sentence in estimate.assumptions if sentence],
-        "fits": [_fit_record(fit) for fit in estimate.fits if gpu is None or fit.gpu == gpu],
+        "fits": [fit_record(fit) for fit in estimate.fits if gpu is None or fit.gpu == gpu],
         "curve": [asdict(point) | {"parts": dict(point.parts)} for point in estimate.curve],
     }
 
@@ -102,6 +102,7 @@ def _way_record(way: Way, weight: Weight | None) -> Record:
     }
 
 
-def _fit_record(fit: CardFit) -> Record:
+def fit_record(fit: CardFit) -> Record:
+    """The verdict for one card; failed_in in words."""
     where = moments.stretch_in_words(fit.failed_in) if fit.failed_in else None
     return asdict(fit) | {"failed_in": where}

@@ -35,6 +35,7 @@ __all__ = [
     "show_measurement",
     "show_new_tokens",
     "show_still_known",
+    "show_table",
 ]
 
 
@@ -204,6 +205,10 @@ def _more(count: int | None, in_words: Callable[[int], str]) -> str:
 
 def show(sentence: str) -> None:
     _show(Text(sentence))
+
+
+def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    _show(_table(title, columns, rows))
 
 
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

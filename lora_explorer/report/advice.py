@@ -1,0 +1,96 @@
+"""Advice in words and as a list to press: what holds, what to change and what that costs, which cards to take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lora_explorer.report import verdicts, words
+from lora_explorer.report.html import Html, join, tag
+from lora_explorer.report.savings import change_in_words
+from lora_explorer.settings import SETTINGS
+
+if TYPE_CHECKING:
+    from lora_explorer.exploration.advice import Advice, Step
+    from lora_explorer.exploration.card_offers import CardOffer
+    from lora_explorer.exploration.costs import Level
+    from lora_explorer.exploration.search import Largest
+
+Touches = Mapping[str, Any]
+
+PAID_WITH: Mapping[Level, str] = {
+    "nothing": "costs nothing",
+    "time": "costs time",
+    "precision": "costs precision",
+    "learning": "changes what is learned",
+}
+NO_COMBINATION = "No few changes together make it fit either: this run needs a larger card, or several."
+
+
+def largest_in_words(found: Largest) -> str:
+    """micro_batch_size: up to 18 (now 2); up to 15 with room to spare."""
+    key = SETTINGS[found.setting].key
+    if found.value is None:
+        return f"{key}: not even {found.step:,} fits."
+    sure = ""
+    if found.sure_value is None:
+        sure = ", but every value is tight"
+    elif found.sure_value < found.value:
+        sure = f"; up to {found.sure_value:,} with room to spare"
+    more = f" {found.beyond}" if found.beyond else ""
+    return f"{key}: up to {found.value:,} (now {found.now:,}){sure}.{more}"
+
+
+def step_in_words(step: Step) -> str:
+    """What it costs, and why, with the source."""
+    return f"{PAID_WITH[step.cost.level]}: {step.cost.note} ({step.cost.source})"
+
+
+def advice_list(advice: Sequence[Advice], touches: Callable[[Advice], Touches] = lambda each: each.changes) -> Html:
+    """One button for each piece of advice. touches: what pressing it does to the widgets, for the page's script."""
+    rows = (tag("li", _button(each, touches(each)), *map(_cost, each.steps)) for each in advice)
+    return tag("ul", *rows, class_="savings advice")
+
+
+def _button(advice: Advice, touches: Touches) -> Html:
+    change = " + ".join(change_in_words(step.saving) for step in advice.steps)
+    size = tag(
+        "b", f"{_sign(advice.saved_bytes)}{words.file_size(abs(advice.saved_bytes))}", data_value=advice.saved_bytes
+    )
+    fits = tag("span", "makes it fit", class_="saving-fits") if advice.makes_fit else None
+    name = tag("span", tag("code", change), class_="saving-change")
+    return tag(
+        "button", name, size, fits, type="button", class_="saving", title=f"Set {change}", data_keep=change,
+        data_touches=json.dumps(touches),
+    )  # fmt: skip
+
+
+def _sign(saved_bytes: int) -> str:
+    return "−" if saved_bytes >= 0 else "+"
+
+
+def _cost(step: Step) -> Html:
+    return tag("p", step_in_words(step), class_=f"advice-cost {step.cost.level}")
+
+
+def largest_list(found: Iterable[Largest], touches: Callable[[Largest], Touches] | None = None) -> Html:
+    """One line for each setting; one that can be set to its largest value has a button for it."""
+    return tag("ul", *(_largest_line(each, touches) for each in found), class_="largest")
+
+
+def _largest_line(found: Largest, touches: Callable[[Largest], Touches] | None) -> Html:
+    button = None
+    if touches is not None and found.value is not None and found.value != found.now:
+        button = tag(
+            "button", f"Set {found.value:,}", type="button", class_="saving", data_touches=json.dumps(touches(found)),
+            aria_label=f"Set {found.setting} to {found.value:,}",
+        )  # fmt: skip
+    return tag("li", tag("span", largest_in_words(found)), button, data_setting=found.setting)
+
+
+def offer_list(offers: Sequence[CardOffer], most: int = 8) -> Html:
+    """The first few cards; a sentence where there is none."""
+    if not offers:
+        return join(tag("p", "None of the known cards holds this run alone.", class_="quiet-line"))
+    return tag("ol", *(tag("li", verdicts.sentence_of(offer.fit)) for offer in offers[:most]), class_="card-offers")
