@@ -61,3 +61,7 @@ class UnknownAdapter(ExplorerError):
 
 class SweepRefused(ExplorerError):
     """A sweep cannot be made as it was asked for: no such setting, an empty range, or too many points."""
+
+
+class UnreadableLink(ExplorerError):
+    """The text is not a permalink of this program, or not a whole one."""
