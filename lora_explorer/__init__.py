@@ -27,10 +27,20 @@ if TYPE_CHECKING:
         MeasurementFailed,
         MemoryUnknown,
         PreviewRefused,
+        SweepRefused,
         UnknownAdapter,
         UnknownBaseModel,
+        UnreadableLink,
         UnreadableYaml,
     )
+    from lora_explorer.exploration.advice import Advice, Situation, find_advice, find_combination, rank_advice
+    from lora_explorer.exploration.card_offers import offers_for
+    from lora_explorer.exploration.effects import count_effects, with_memory
+    from lora_explorer.exploration.layer_map import SetRank, SwitchOff, SwitchOn, edit_map
+    from lora_explorer.exploration.permalink import Pinned, SharedState, read_permalink, write_permalink
+    from lora_explorer.exploration.prediction import Prediction, Question, predict
+    from lora_explorer.exploration.search import find_all_largest
+    from lora_explorer.exploration.sweep import plan_sweep, run_sweep
     from lora_explorer.exports.axolotl import Imported, export_axolotl, import_axolotl
     from lora_explorer.exports.exported import Exported
     from lora_explorer.exports.peft import find_adapter_config
@@ -54,7 +64,15 @@ _MODULE_OF = {
         "base_models": "Access BaseModel base_model_from_config find_base_model preset_models",
         "base_models.skeleton": "Skeleton load_skeleton",
         "errors": "AdapterRefused ExplorerError ExportRefused InvalidSettings MeasurementFailed MemoryUnknown "
-        "PreviewRefused UnknownAdapter UnknownBaseModel UnreadableYaml",
+        "PreviewRefused SweepRefused UnknownAdapter UnknownBaseModel UnreadableLink UnreadableYaml",
+        "exploration.advice": "Advice Situation find_advice find_combination rank_advice",
+        "exploration.card_offers": "offers_for",
+        "exploration.effects": "count_effects with_memory",
+        "exploration.layer_map": "SetRank SwitchOff SwitchOn edit_map",
+        "exploration.permalink": "Pinned SharedState read_permalink write_permalink",
+        "exploration.prediction": "Prediction Question predict",
+        "exploration.search": "find_all_largest",
+        "exploration.sweep": "plan_sweep run_sweep",
         "exports.axolotl": "Imported export_axolotl import_axolotl",
         "exports.exported": "Exported",
         "exports.peft": "find_adapter_config",
@@ -77,6 +95,7 @@ __all__ = [
     "Access",
     "AdapterPlan",
     "AdapterRefused",
+    "Advice",
     "BaseModel",
     "Card",
     "DataChoice",
@@ -89,27 +108,42 @@ __all__ = [
     "MeasurementFailed",
     "MemoryEstimate",
     "MemoryUnknown",
+    "Pinned",
+    "Prediction",
     "PreviewRefused",
     "PreviewRequest",
+    "Question",
     "Recipe",
     "RunQueue",
+    "SetRank",
     "Setting",
+    "SharedState",
+    "Situation",
     "Skeleton",
+    "SweepRefused",
+    "SwitchOff",
+    "SwitchOn",
     "Tool",
     "UnknownAdapter",
     "UnknownBaseModel",
+    "UnreadableLink",
     "UnreadableYaml",
     "__version__",
     "base_model_from_config",
     "cards",
+    "count_effects",
     "count_record",
+    "edit_map",
     "estimate_memory",
     "estimate_record",
     "export_axolotl",
     "export_recipe",
     "find_adapter_config",
+    "find_advice",
+    "find_all_largest",
     "find_base_model",
     "find_card",
+    "find_combination",
     "find_problems",
     "finding_records",
     "follow",
@@ -117,9 +151,17 @@ __all__ = [
     "import_configuration",
     "inject_adapter",
     "load_skeleton",
+    "offers_for",
     "plan_adapter",
+    "plan_sweep",
+    "predict",
     "preset_models",
+    "rank_advice",
+    "read_permalink",
     "recipe_from",
+    "run_sweep",
+    "with_memory",
+    "write_permalink",
 ]
 
 

@@ -16,6 +16,7 @@ PUBLIC = {
     "Access",
     "AdapterPlan",
     "AdapterRefused",
+    "Advice",
     "BaseModel",
     "Card",
     "DataChoice",
@@ -28,27 +29,42 @@ PUBLIC = {
     "MeasurementFailed",
     "MemoryEstimate",
     "MemoryUnknown",
+    "Pinned",
+    "Prediction",
     "PreviewRefused",
     "PreviewRequest",
+    "Question",
     "Recipe",
     "RunQueue",
+    "SetRank",
     "Setting",
+    "SharedState",
+    "Situation",
     "Skeleton",
+    "SweepRefused",
+    "SwitchOff",
+    "SwitchOn",
     "Tool",
     "UnknownAdapter",
     "UnknownBaseModel",
+    "UnreadableLink",
     "UnreadableYaml",
     "__version__",
     "base_model_from_config",
     "cards",
+    "count_effects",
     "count_record",
+    "edit_map",
     "estimate_memory",
     "estimate_record",
     "export_axolotl",
     "export_recipe",
     "find_adapter_config",
+    "find_advice",
+    "find_all_largest",
     "find_base_model",
     "find_card",
+    "find_combination",
     "find_problems",
     "finding_records",
     "follow",
@@ -56,9 +72,17 @@ PUBLIC = {
     "import_configuration",
     "inject_adapter",
     "load_skeleton",
+    "offers_for",
     "plan_adapter",
+    "plan_sweep",
+    "predict",
     "preset_models",
+    "rank_advice",
+    "read_permalink",
     "recipe_from",
+    "run_sweep",
+    "with_memory",
+    "write_permalink",
 }
 
 
@@ -80,7 +104,7 @@ def test_another_name_is_an_attribute_error():
 def test_every_error_is_an_explorer_error_with_findings():
     errors = (
         "InvalidSettings UnreadableYaml UnknownBaseModel AdapterRefused MemoryUnknown MeasurementFailed PreviewRefused "
-        "ExportRefused UnknownAdapter"
+        "ExportRefused UnknownAdapter SweepRefused UnreadableLink"
     )
     for name in errors.split():
         assert issubclass(getattr(lora_explorer, name), lora_explorer.ExplorerError)
@@ -99,6 +123,8 @@ recipe = lora_explorer.import_axolotl("adapter: lora").recipe
 lora_explorer.find_problems(recipe), lora_explorer.export_axolotl(recipe), lora_explorer.preset_models()
 lora_explorer.import_configuration(lora_explorer.export_recipe(recipe, "trl").text)
 lora_explorer.cards(), lora_explorer.RunQueue, lora_explorer.PreviewRequest, lora_explorer.follow
+lora_explorer.read_permalink(lora_explorer.write_permalink(lora_explorer.SharedState(recipe)).text)
+lora_explorer.plan_sweep, lora_explorer.find_all_largest, lora_explorer.find_advice, lora_explorer.count_effects
 import lora_explorer.cli
 print(sorted({"torch", "transformers", "peft", "gradio", "plotly", "bitsandbytes"} & set(sys.modules)))
 """
