@@ -93,9 +93,12 @@ def _loss(recipe: Recipe) -> Iterator[Switch]:
 
 
 def half_precision_written(recipe: Recipe) -> dict[str, Any]:
-    """Beside cut cross-entropy: Axolotl looks for it in the file before its own `bf16: auto` is in force."""
+    """Beside cut cross-entropy: Axolotl looks for it in the file before its own `bf16: auto` is in force.
+
+    true, which is what `auto` comes to on every card, and which a control can tell from an absent key.
+    """
     written = recipe.fp16 or (recipe.bf16 and "bf16" in recipe.model_fields_set)
-    return {} if written else {"bf16": "auto"}
+    return {} if written else {"bf16": True}
 
 
 def _weights(recipe: Recipe) -> Iterator[Switch]:
