@@ -73,7 +73,7 @@ def test_a_lost_worker_is_told_in_a_sentence_and_replaced(tracer: Tracer) -> Non
 
 
 def test_why_there_is_no_figure_comes_back_with_its_setting(tracer: Tracer) -> None:
-    draft = replace(start_draft(), touched={"optimizer": "nonsense"})
+    draft = replace(start_draft(), touched={"optimizer": "lomo"})
     recipe = draft.recipe
     with pytest.raises(MemoryUnknown, match="nonsense") as unknown:
         tracer.estimate(recipe, draft.base_model(recipe, Access(hub=False)), card=draft.held_against())
