@@ -75,6 +75,6 @@ def test_a_lost_worker_is_told_in_a_sentence_and_replaced(tracer: Tracer) -> Non
 def test_why_there_is_no_figure_comes_back_with_its_setting(tracer: Tracer) -> None:
     draft = replace(start_draft(), touched={"optimizer": "lomo"})
     recipe = draft.recipe
-    with pytest.raises(MemoryUnknown, match="nonsense") as unknown:
+    with pytest.raises(MemoryUnknown, match="lomo") as unknown:
         tracer.estimate(recipe, draft.base_model(recipe, Access(hub=False)), card=draft.held_against())
     assert unknown.value.findings[0].setting == "optimizer"
