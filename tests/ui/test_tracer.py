@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -29,6 +30,13 @@ def test_the_worker_estimates_what_is_estimated_here(tracer: Tracer) -> None:
     base_model = draft.base_model(recipe, Access(hub=False))
     here = estimate_memory(recipe, base_model, card=card, every_card=False)
     assert tracer.estimate(recipe, base_model, card=card) == here
+
+
+def test_a_collection_in_the_worker_does_not_look_through_the_libraries(tracer: Tracer) -> None:
+    draft = start_draft()
+    tracer.estimate(draft.recipe, draft.base_model(draft.recipe, Access(hub=False)), card=draft.held_against())
+    # torch and transformers are hundreds of thousands of objects.
+    assert tracer.ask(gc.get_freeze_count) > 100_000
 
 
 def test_settings_at_fault_come_back_as_findings(tracer: Tracer) -> None:
