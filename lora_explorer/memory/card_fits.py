@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -74,27 +75,30 @@ def _not_run(card: Card, reason: str, least_bytes: int) -> CardFit:
 
 
 class _Need(NamedTuple):
-    """endless_bytes: reserved on a card that is never full. least_bytes: the least capacity that is enough."""
+    """endless_bytes: reserved on a card that is never full. spare_bytes: asks how much of it the run can do without."""
 
     endless_bytes: int
-    least_bytes: int
+    spare_bytes: Callable[[], int]
 
 
 def _of_one_step(step: Step, by_workspace: Mapping[int, Sequence[Card]], bench: Bench) -> Iterator[CardFit]:
     smallest = min(by_workspace)
     first = bench.play(CardKind(step, smallest))
     endless_bytes = first.replayed.peak_reserved_bytes
-    least_bytes = _least_bytes(first, expandable_segments=bench.expandable_segments)
+
+    # What can be given back is no workspace: it is as much on every card that runs the step.
+    @cache
+    def spare_bytes() -> int:
+        return endless_bytes - _least_bytes(first, expandable_segments=bench.expandable_segments)
+
     for workspace_bytes, cards in by_workspace.items():
         if all(_is_hopeless(card, first) for card in cards):
             # They cannot hold what is alive: of their own workspaces the size is enough, one each for two threads.
             more = 2 * (workspace_bytes - smallest)
-            yield from _of_one_kind(cards, first, _Need(endless_bytes + more, least_bytes + more), bench)
+            yield from _of_one_kind(cards, first, _Need(endless_bytes + more, spare_bytes), bench)
             continue
         played = first if workspace_bytes == smallest else bench.play(CardKind(step, workspace_bytes))
-        own_bytes = played.replayed.peak_reserved_bytes
-        # What can be given back is no workspace: it is as much on every card that runs the step.
-        yield from _of_one_kind(cards, played, _Need(own_bytes, own_bytes - endless_bytes + least_bytes), bench)
+        yield from _of_one_kind(cards, played, _Need(played.replayed.peak_reserved_bytes, spare_bytes), bench)
 
 
 def _of_one_kind(cards: Sequence[Card], played: Played, need: _Need, bench: Bench) -> Iterator[CardFit]:
@@ -159,6 +163,6 @@ def _got_through(card: Card, outcome: Verdict) -> CardFit:
 
 def _too_small(card: Card, where: Stretch, need: _Need) -> CardFit:
     # A replay may fail with a little more than the least of those that were tried.
-    short = max(need.least_bytes - card.capacity_bytes, 1)
+    short = max(need.endless_bytes - need.spare_bytes() - card.capacity_bytes, 1)
     process = need.endless_bytes + card.context_bytes
     return CardFit(card.name, card.memory_bytes, False, -short, "does not fit", failed_in=where, process_bytes=process)

@@ -6,6 +6,8 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from small_architectures import DEEPSEEK_V3
+
 from lora_explorer.base_models import BaseModel, base_model_from_config
 from lora_explorer.base_models.skeleton import Skeleton, load_skeleton
 from lora_explorer.memory import Card, find_card
@@ -40,22 +42,7 @@ QWEN_3_MOE: dict[str, Any] = {
 }
 MIXTRAL: dict[str, Any] = {**LLAMA, "model_type": "mixtral", "num_local_experts": 4, "num_experts_per_tok": 2}
 GPT_OSS: dict[str, Any] = {**MIXTRAL, "model_type": "gpt_oss", "head_dim": 32}
-DEEPSEEK: dict[str, Any] = {
-    **LLAMA,
-    "model_type": "deepseek_v3",
-    "num_key_value_heads": 4,
-    "moe_intermediate_size": 32,
-    "n_routed_experts": 8,
-    "num_experts_per_tok": 2,
-    "n_group": 2,
-    "topk_group": 1,
-    "first_k_dense_replace": 2,
-    "q_lora_rank": 32,
-    "kv_lora_rank": 16,
-    "qk_nope_head_dim": 16,
-    "qk_rope_head_dim": 8,
-    "v_head_dim": 16,
-}
+DEEPSEEK: dict[str, Any] = {**LLAMA, **DEEPSEEK_V3}
 GEMMA_3: dict[str, Any] = {
     "model_type": "gemma3",
     "text_config": {**LLAMA, "model_type": "gemma3_text", "head_dim": 32, "sliding_window": 64},

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from peft import LoraConfig, get_peft_model
+from small_architectures import DEEPSEEK_V3
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -35,22 +36,7 @@ GEMMA_3 = {
     "sliding_window": 64,
     "_sliding_window_pattern": 6,
 }
-DEEPSEEK = {
-    **LLAMA,
-    "model_type": "deepseek_v3",
-    "num_key_value_heads": 4,
-    "moe_intermediate_size": 32,
-    "n_routed_experts": 8,
-    "num_experts_per_tok": 2,
-    "n_group": 2,
-    "topk_group": 1,
-    "first_k_dense_replace": 2,
-    "q_lora_rank": 32,
-    "kv_lora_rank": 16,
-    "qk_nope_head_dim": 16,
-    "qk_rope_head_dim": 8,
-    "v_head_dim": 16,
-}
+DEEPSEEK = {**LLAMA, **DEEPSEEK_V3}
 GPT_OSS = {**LLAMA, "model_type": "gpt_oss", "head_dim": 16, "num_local_experts": 4, "num_experts_per_tok": 2}
 
 
