@@ -35,13 +35,22 @@ def _share_of_steps(recipe: Recipe) -> Fix:
     return (("warmup_steps", None), ("warmup_ratio", share)) if share < 1 else (("warmup_steps", int(share)),)
 
 
-_OPTIMIZERS = (*OPTIMIZERS, *RARER_OPTIMIZERS)
-_LR_SCHEDULERS = (*LR_SCHEDULERS, *RARER_LR_SCHEDULERS)
+def _one_of(setting: str, known: Sequence[str]) -> Rule[Recipe]:
+    """A text that Axolotl takes as it is, and that means nothing to the Trainer. known: the default first."""
 
+    def nearest(recipe: Recipe) -> Fix:
+        close = get_close_matches(getattr(recipe, setting).lower(), known, n=1)
+        return ((setting, close[0] if close else known[0]),)
 
-def _nearest(written: str, known: Sequence[str]) -> str:
-    """The first of them, which is the default, where none is like it."""
-    return next(iter(get_close_matches(written.lower(), known, n=1)), known[0])
+    return Rule(
+        setting,
+        "error",
+        lambda recipe: getattr(recipe, setting) not in known,
+        f"{setting} must be a name that Axolotl or transformers knows, got {{{setting}!r}}.",
+        outcome="fails at load",
+        why="Axolotl takes any text, and the arguments of transformers' Trainer then refuse it.",
+        fix=nearest,
+    )
 
 
 TRAINING_RULES: tuple[Rule[Recipe], ...] = (
@@ -214,24 +223,8 @@ TRAINING_RULES: tuple[Rule[Recipe], ...] = (
         "It projects the gradients of whole matrices, which an adapter leaves without any.",
         _OTHER_OPTIMIZER,
     ),
-    Rule(
-        "optimizer",
-        "error",
-        lambda recipe: recipe.optimizer not in _OPTIMIZERS,
-        "optimizer must be a name that Axolotl or transformers knows, got {optimizer!r}.",
-        outcome="fails at load",
-        why="Axolotl takes any text, and the arguments of transformers' Trainer then refuse it.",
-        fix=lambda recipe: (("optimizer", _nearest(recipe.optimizer, _OPTIMIZERS)),),
-    ),
-    Rule(
-        "lr_scheduler",
-        "error",
-        lambda recipe: recipe.lr_scheduler not in _LR_SCHEDULERS,
-        "lr_scheduler must be a name that Axolotl or transformers knows, got {lr_scheduler!r}.",
-        outcome="fails at load",
-        why="Axolotl takes any text, and the arguments of transformers' Trainer then refuse it.",
-        fix=lambda recipe: (("lr_scheduler", _nearest(recipe.lr_scheduler, _LR_SCHEDULERS)),),
-    ),
+    _one_of("optimizer", (*OPTIMIZERS, *RARER_OPTIMIZERS)),
+    _one_of("lr_scheduler", (*LR_SCHEDULERS, *RARER_LR_SCHEDULERS)),
     Rule(
         "base_model",
         "warning",
