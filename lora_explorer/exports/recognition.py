@@ -12,7 +12,7 @@ from lora_explorer.exports.axolotl.keys import known_keys
 from lora_explorer.exports.peft.adapter_config import FILE_NAME
 from lora_explorer.exports.tools import TOOLS, Tool
 from lora_explorer.exports.yaml_documents.reading import DEEPEST_NESTING, LARGEST_TEXT_BYTES, MOST_NODES, read_document
-from lora_explorer.findings import Finding
+from lora_explorer.findings import Finding, Fix
 from lora_explorer.settings import SETTINGS, recipe_from
 
 # Axolotl's own, and no other program's.
@@ -71,6 +71,22 @@ def import_foreign(text: str, file_name: str = "") -> Imported | None:
     if tool is None:
         raise UnreadableYaml(_of_nobody(values))
     return None if tool.read is None else _imported(tool, values)
+
+
+def find_foreign(values: Mapping[Any, Any]) -> tuple[Finding, ...]:
+    """What to say of another program's file where Axolotl's is wanted; empty for one of Axolotl's, or of nobody's.
+
+    The first finding's fix writes the Axolotl YAML that means the same in its place. Raises InvalidSettings.
+    """
+    tool = recognise(values)
+    if tool is None or tool.read is None:
+        return ()
+    imported = _imported(tool, values)
+    meant = read_document(imported.text).values
+    fix: Fix = (*meant.items(), *((str(key), None) for key in values if key not in meant))
+    message = f"This is a file of {tool.title}, which means something else or nothing to Axolotl."
+    why = "The fix writes the settings of Axolotl that mean the same."
+    return (Finding(str(next(iter(values))), "error", message, why=why, fix=fix), *imported.findings[1:])
 
 
 def _imported(tool: Tool, values: Mapping[Any, Any]) -> Imported:

@@ -12,6 +12,7 @@ from lora_explorer.errors import ExplorerError, UnreadableYaml
 from lora_explorer.exports.axolotl import export_axolotl
 from lora_explorer.exports.axolotl.filled_in import filled_in
 from lora_explorer.exports.axolotl.fixing import with_fix
+from lora_explorer.exports.yaml_documents.reading import Document
 from lora_explorer.findings import Finding, Fix, errors_among
 from lora_explorer.report.mending import fix_pressed
 from lora_explorer.report.yaml_tab.difference import difference
@@ -99,7 +100,7 @@ class YamlAnswers:
             document = read_yaml(written)
         except UnreadableYaml as error:
             return Reading(None, error.findings)
-        return Reading(document, self._findings(draft, written))
+        return Reading(document, _foreign(document) or self._findings(draft, written))
 
     def _findings(self, draft: Draft, written: str) -> tuple[Finding, ...]:
         """Of the text, of its settings, and of what they come to on the base model."""
@@ -108,6 +109,16 @@ class YamlAnswers:
         except ExplorerError as error:
             return error.findings
         return (*found, *self.answers.findings_of_adapter(draft))
+
+
+def _foreign(document: Document) -> tuple[Finding, ...]:
+    """Of another program's file there is one thing to say; that Axolotl drops its keys is none."""
+    from lora_explorer.exports.recognition import find_foreign
+
+    try:
+        return find_foreign(document.values)
+    except ExplorerError as error:
+        return error.findings
 
 
 def mended(draft: Draft, fix: Fix) -> Outputs:

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
+import yaml
 
 from lora_explorer.base_models import Access
 from lora_explorer.exports.tools import TOOLS, Tool, export_recipe
@@ -189,6 +190,22 @@ def test_another_program_s_file_opens_as_the_yaml_that_means_the_same(tool: Tool
     assert f"This is a file of {tool.title}" in said
     assert (file["name"], file["text"]) == (DEFAULT_NAME, editor)
     assert Draft.from_page(draft).recipe.lora_r == 24
+
+
+@pytest.mark.parametrize("tool", [tool for tool in TOOLS.values() if tool.read], ids=lambda tool: tool.name)
+def test_another_program_s_text_that_is_pasted_is_one_press_away_from_what_it_means(tool: Tool) -> None:
+    recipe, skeleton = ANSWERS.recipe_and_skeleton(Draft.from_page(sent(**LLAMA)))
+    pasted = opening.open_text(export_recipe(recipe, tool.name, skeleton).text, sent())[0]
+    told = findings(pasted)
+    assert f"This is a file of {tool.title}" in told[0].message
+    assert [each for each in told if "does not know" in each.message] == []
+    editor, draft, *_ = YAML.mend(pasted | {"mend": pressed_for(told[0])})
+    _, _, meant, *_ = opening.open_upload(
+        export_recipe(recipe, tool.name, skeleton).text.encode(), sent(), {"name": tool.file_name}
+    )
+    assert yaml.safe_load(editor) == yaml.safe_load(meant)
+    assert Draft.from_page(draft).recipe.lora_r == 24
+    assert [each for each in findings(draft) if each.severity == "error"] == []
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"peft_type": "IA3"}', b'{"peft_type": "LORA"}', b"3", b""])
