@@ -53,6 +53,12 @@ def test_people_get_a_table_and_what_to_write(config: Path) -> None:
     assert "write lora_modules_to_save: [embed_tokens, lm_head]" in said
 
 
+def test_what_to_write_is_not_cut_off(config: Path) -> None:
+    said = " ".join(run(config, "--tokens", "<first-of-three>,<second-of-three>,<third-of-three>").stdout.split())
+    assert "<third-of-three>" in said
+    assert "…" not in said
+
+
 def test_a_file_without_new_tokens_says_so(config: Path) -> None:
     assert "adds no token" in run(config).stdout
 

@@ -15,11 +15,16 @@ _LONGEST_WORDS = 90
 
 def fix_in_words(fix: Fix) -> str:
     """load_in_4bit: true, adapter: qlora: what is written, and what goes."""
+    said = whole_fix_in_words(fix)
+    return said if len(said) <= _LONGEST_WORDS else f"{said[: _LONGEST_WORDS - 1]}…"
+
+
+def whole_fix_in_words(fix: Fix) -> str:
+    """However long it is."""
     written = [f"{key}: {value_as_text(value)}" for key, value in fix if value is not None]
     gone = [key for key, value in fix if value is None]
     less = [f"{'without' if written else 'remove'} {' and '.join(gone)}"] if gone else []
-    said = ", ".join([*written, *less])
-    return said if len(said) <= _LONGEST_WORDS else f"{said[: _LONGEST_WORDS - 1]}…"
+    return ", ".join([*written, *less])
 
 
 def pressed_for(finding: Finding) -> dict[str, str]:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from lora_explorer.findings import Finding
 from lora_explorer.report import words
-from lora_explorer.report.mending import fix_in_words
+from lora_explorer.report.mending import whole_fix_in_words
 from lora_explorer.report.notes import sentence_of
 from lora_explorer.report.records import Record
 from lora_explorer.report.savings import change_in_words
@@ -194,7 +194,7 @@ def show_new_tokens(record: Record) -> None:
         columns = ("Way", "Trainable parameters", "Adapter file", "Peak memory", "")
         _show(_table("What each way adds", columns, rows))
     fixes = [(way["title"], tuple(way["changes"].items())) for way in record["ways"] if way["changes"]]
-    _show(*(Text(f"{title}: write {fix_in_words(fix)}.") for title, fix in fixes))
+    _show(*(Text(f"{title}: write {whole_fix_in_words(fix)}.") for title, fix in fixes))
     cautions = dict.fromkeys(way["refused"] or way["caution"] for way in record["ways"])
     _show(*(Text(sentence) for sentence in cautions if sentence))
 

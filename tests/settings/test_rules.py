@@ -86,3 +86,9 @@ def test_the_names_that_are_known_are_those_of_transformers_and_a_few_of_axolotl
 
     assert {*OPTIMIZERS, *RARER_OPTIMIZERS} >= {name.value for name in OptimizerNames}
     assert {*LR_SCHEDULERS, *RARER_LR_SCHEDULERS} - {"one_cycle", "rex"} == {name.value for name in SchedulerType}
+
+
+@pytest.mark.parametrize(("listed", "suggestion"), [([".*q"], "lora_target_modules: .*q"), ([".*q", "v_proj"], None)])
+def test_a_regex_beside_names_is_not_advised_to_stand_alone(listed: list[str], suggestion: str | None):
+    (finding,) = find_problems(recipe_from(FINE | {"lora_target_linear": None, "lora_target_modules": listed}))
+    assert (finding.setting, finding.suggestion) == ("lora_target_modules", suggestion)

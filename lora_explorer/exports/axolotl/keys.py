@@ -122,7 +122,10 @@ def _dropped(key: str, known: list[str], values: Mapping[Any, Any] | None = None
 
 
 def _put_right(key: str, instead: str | None, values: Mapping[Any, Any]) -> Fix:
-    """The value under the name that was meant, where nothing stands yet; without one the key goes."""
-    if instead is None or key in _NO_OTHER_NAME or values.get(instead) is not None:
+    """The value under the name that was meant; without such a name the key goes.
+
+    Where another value stands under that name, only the one who wrote both knows which was meant.
+    """
+    if instead is None or key in _NO_OTHER_NAME or values.get(instead) == values[key]:
         return ((key, None),)
-    return moved(key, instead, values.get(key))
+    return moved(key, instead, values[key]) if values.get(instead) is None else ()

@@ -178,6 +178,10 @@ def _sentence(error: yaml.YAMLError, text: str) -> str:
     return f"{place}: the YAML cannot be read: {getattr(error, 'problem', None) or error}."
 
 
+# What surrogateescape makes of bytes that are no UTF-8.
+_UNDECODED = frozenset(map(chr, range(0xDC80, 0xDD00)))
+
+
 def _checked(text: str) -> None:
     if len(text.encode("utf-8", "surrogatepass")) > LARGEST_TEXT_BYTES:
         raise UnreadableYaml(
@@ -186,6 +190,8 @@ def _checked(text: str) -> None:
     odd = yaml.reader.Reader.NON_PRINTABLE.search(text)
     if odd:
         line = text.count("\n", 0, odd.start()) + 1
+        if odd.group() in _UNDECODED:
+            raise UnreadableYaml(f"Line {line}: the file is not UTF-8 text.")
         raise UnreadableYaml(f"Line {line}: the character U+{ord(odd.group()):04X} cannot stand in YAML.")
 
 

@@ -125,6 +125,7 @@ def _regexes_in_a_list(recipe: Recipe) -> Iterator[Finding]:
                 f"lora_target_modules: {text!r} is in a list, where PEFT compares it as a name and not as a regex."
             )
             # Beside other names only the one who wrote it knows what was meant.
-            fix: Fix = (("lora_target_modules", text),) if listed == (text,) else ()
-            suggestion = f"lora_target_modules: {text}"
+            alone = listed == (text,)
+            fix: Fix = (("lora_target_modules", text),) if alone else ()
+            suggestion = f"lora_target_modules: {text}" if alone else None
             yield Finding("lora_target_modules", "warning", message, suggestion, outcome="drops", fix=fix)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from lora_explorer.errors import UnreadableYaml
-from lora_explorer.exports.axolotl.fixing import with_fix
+from lora_explorer.exports.axolotl.fixing import with_all_fixes, with_fix
 from lora_explorer.findings import Fix
 
 TEXT = """\
@@ -76,3 +76,10 @@ def test_a_fix_is_written_into_empty_braces(text: str) -> None:
 def test_what_is_no_mapping_is_refused() -> None:
     with pytest.raises(UnreadableYaml):
         with_fix("- a\n", (("lora_r", 8),))
+
+
+def test_a_misspelt_key_beside_the_right_one_stays_unless_both_say_the_same() -> None:
+    other = "base_model: x\nlora_dropout: 0.1\nlora_dropuot: 0.2\n"
+    assert with_all_fixes(other)[0].count("lora_dropuot: 0.2\n") == 1
+    same = with_all_fixes(other.replace("0.2", "0.1"))[0]
+    assert (same.count("lora_dropout: 0.1\n"), "lora_dropuot" in same) == (1, False)
