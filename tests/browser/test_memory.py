@@ -145,6 +145,8 @@ def test_bad_settings_leave_no_mark_and_a_lost_question_leaves_it_only_until_the
     marked, rank = weighed.locator("body.weighing"), weighed.locator("#lora_r input[type=number]")
     rank.fill("0")
     expect(weighed.locator("#lora_r > .sentence")).to_be_visible()
+    # Bad settings are asked about twice, at once and when they are found to be bad; then the page is at rest.
+    weighed.wait_for_timeout(2_000)
     expect(marked).to_have_count(0, timeout=20_000)
     before_bytes = process_bytes(weighed)
     # A question that never gets there, and a late answer to an older one.
