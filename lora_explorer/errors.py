@@ -65,3 +65,7 @@ class SweepRefused(ExplorerError):
 
 class UnreadableLink(ExplorerError):
     """The text is not a permalink of this program, or not a whole one."""
+
+
+class SpeedUnknown(ExplorerError):
+    """How long a step takes cannot be told: the card's rates are not known, or the work cannot be counted."""

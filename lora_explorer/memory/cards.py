@@ -29,7 +29,8 @@ ContextSource = Literal["measured", "reported", "assumed"]
 class Card:
     """A GPU. memory_bytes: what CUDA can hand out. context_bytes: the CUDA context, outside the caching allocator.
 
-    context_source: how well the context is known. bandwidth_gb_per_s, bf16_tflops: dense, None where not published.
+    context_source: how well the context is known. bandwidth_gb_per_s, bf16_tflops, fp32_tflops, host_link_gb_per_s: of
+    its memory, of dense products, and of the way to the host's memory; None where not published.
     bf16: whether its tensor cores take bfloat16. compute_capability: such as "8.0", None on AMD.
     source: where the figures come from.
     """
@@ -40,6 +41,8 @@ class Card:
     context_source: ContextSource
     bandwidth_gb_per_s: float | None
     bf16_tflops: float | None
+    fp32_tflops: float | None
+    host_link_gb_per_s: float | None
     bf16: bool
     architecture: str
     compute_capability: str | None
@@ -85,6 +88,8 @@ def card_like(name: str, memory_bytes: int, capability: tuple[int, int]) -> Card
         context_source=nearest.context_source if nearest and nearest.name in name else "assumed",
         bandwidth_gb_per_s=None,
         bf16_tflops=None,
+        fp32_tflops=None,
+        host_link_gb_per_s=None,
         bf16=capability >= _FLASH_ATTENTION_SINCE,
         architecture=nearest.architecture if nearest else "unknown",
         compute_capability=text,

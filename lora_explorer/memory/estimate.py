@@ -70,6 +70,20 @@ def family_of(recipe: Recipe, base_model: BaseModel, card: Card | None = None) -
     return base_model, family_at(trial.skeleton, trial.kind_of(card).step, trial.adapter)
 
 
+def trace_one_step(recipe: Recipe, base_model: BaseModel, *, card: Card | None = None) -> tuple[TracedRun, Step]:
+    """The traced run behind the estimate, and its step: the same trace, taken once for both.
+
+    Raises as `estimate_memory`.
+    """
+    recipe = _what_matters(recipe)
+    adapter: Adapter = RecipeAdapter(recipe) if recipe.adapter else Everything()
+    trial = _Trial(
+        recipe, load_skeleton(base_model), adapter, ParallelPlan(), full_depth=False, expandable_segments=True
+    )
+    step = trial.kind_of(card).step
+    return trial.run_of(step), step
+
+
 class _Asked(NamedTuple):
     """As `estimate_memory` takes it, without what no byte depends on."""
 

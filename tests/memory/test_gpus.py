@@ -18,6 +18,8 @@ KEYS = {
     "context_source",
     "bandwidth_gb_per_s",
     "bf16_tflops",
+    "fp32_tflops",
+    "host_link_gb_per_s",
     "bf16",
     "architecture",
     "compute_capability",

@@ -6,12 +6,16 @@ stored. Backward makes the three gradients and float32 room to accumulate them (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from lora_explorer.memory.watching.operator_work import moves, number_type_of
+from lora_explorer.memory.watching.watch import declare
+from lora_explorer.memory.watching.work import Attends
 
 # Names known to transformers; one with "flash" in it is taken for a kernel to download.
 VARLEN = "lora_explorer_varlen"
@@ -31,20 +35,41 @@ def _round_up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
+def _declare_forward(attends: Attends, query: Tensor, value: Tensor, *others: Tensor | None) -> None:
+    """Two products for each pair: query and key, score and value."""
+    _declare("attention", attends, query.shape[-1] + value.shape[-1], query, value, *others)
+
+
+def _declare_backward(attends: Attends, query: Tensor, value: Tensor, *others: Tensor | None) -> None:
+    """Five products for each pair: the score again, then the gradients of value, probability, query and key."""
+    _declare("attention_backward", attends, 3 * query.shape[-1] + 2 * value.shape[-1], query, value, *others)
+
+
+def _declare(name: str, attends: Attends, widths: int, query: Tensor, *others: Tensor | None) -> None:
+    batch, heads, tokens, _ = query.shape
+    # A kernel that keeps documents apart has no float32 form: transformers casts what it is given
+    # (integrations/flash_attention.py).
+    number_type = "bfloat16" if attends.keeps_apart and query.dtype is torch.float32 else number_type_of(query.dtype)
+    kernel = moves(name, query, *others, flops=2 * batch * heads * widths, number_type=number_type)
+    declare(kernel._replace(attends=attends, tokens=tokens))
+
+
 class FlashAttention(torch.autograd.Function):
     """query: (batch, heads, tokens, width); key, value: (batch, key heads, tokens, width), key heads dividing heads."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, attends: Attends) -> Tensor:
         batch, heads, tokens, _ = query.shape
         output = query.new_empty(batch, tokens, heads, value.shape[-1]).transpose(1, 2)
         log_sum = query.new_empty(batch, heads, tokens, dtype=torch.float32)
         ctx.save_for_backward(query, key, value, output, log_sum)
+        ctx.attends = attends
+        _declare_forward(attends, query, value, key, output, log_sum)
         return output
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        query, key, value, _, _ = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        query, key, value, output, log_sum = ctx.saved_tensors
         batch, heads, tokens, width = query.shape
         rounded = _round_up(tokens, FLASH_TILE_TOKENS)
         d_query, d_key, d_value = _like_tokens_first(query), _like_tokens_first(key), _like_tokens_first(value)
@@ -53,9 +78,13 @@ class FlashAttention(torch.autograd.Function):
         if key.shape[1] != heads:
             # Gradients of shared keys and values are made for every head, then summed over each group.
             per_head = [query.new_empty(batch, tokens, heads, width) for _ in (key, value)]
-            del per_head
-        del softmax_sum, d_query_sum
-        return d_query, d_key, d_value
+            for made, summed in zip(per_head, (d_key, d_value), strict=True):
+                declare(moves("sum_of_heads", made, made, summed))
+            del made, summed, per_head
+        moved = (key, output, log_sum, gradient, softmax_sum, d_query_sum, d_query_sum, d_query, d_key, d_value)
+        _declare_backward(ctx.attends, query, value, *moved)
+        del moved, softmax_sum, d_query_sum
+        return d_query, d_key, d_value, None
 
 
 class EfficientAttention(torch.autograd.Function):
@@ -65,16 +94,18 @@ class EfficientAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, attends: Attends) -> Tensor:
         batch, heads, tokens, _ = query.shape
         output = query.new_empty(batch, tokens, heads, value.shape[-1]).transpose(1, 2)
         log_sum = query.new_empty(batch, heads, _round_up(tokens, EFFICIENT_TILE_TOKENS), dtype=torch.float32)
         ctx.save_for_backward(query, key, value, bias, output, log_sum)
+        ctx.attends = attends
+        _declare_forward(attends, query, value, key, bias, output, log_sum)
         return output
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        query, key, value, _, _, _ = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        query, key, value, bias, output, log_sum = ctx.saved_tensors
         batch, heads, tokens, _ = query.shape
         d_query, d_key, d_value = _like_tokens_first(query), _like_tokens_first(key), _like_tokens_first(value)
         delta = query.new_empty(batch, heads, tokens, dtype=torch.float32)
@@ -82,8 +113,10 @@ class EfficientAttention(torch.autograd.Function):
         if query.dtype is not torch.float32:
             # Half gradients of the query are accumulated in float32.
             workspace = query.new_empty(batch, heads, _round_up(tokens, 64), query.shape[-1], dtype=torch.float32)
-        del delta, workspace
-        return d_query, d_key, d_value, None
+        moved = (key, bias, output, log_sum, gradient, delta, workspace, workspace, d_query, d_key, d_value)
+        _declare_backward(ctx.attends, query, value, *moved)
+        del moved, delta, workspace
+        return d_query, d_key, d_value, None, None
 
 
 def fused_attention(  # noqa: PLR0913 - torch's own signature
@@ -104,7 +137,7 @@ def fused_attention(  # noqa: PLR0913 - torch's own signature
     width = query.shape[-1]
     flash = has_flash and attn_mask is None and query.dtype in (torch.float16, torch.bfloat16)
     if flash and width == key.shape[-1] == value.shape[-1] <= LARGEST_FLASH_HEAD and query.dim() == 4:
-        return _flash(query, key, value)
+        return _flash(query, key, value, Attends(is_causal))
     emulated = not has_flash and query.dtype is torch.bfloat16
     if emulated or query.dim() != 4 or key.shape[-3] != query.shape[-3]:
         # No other kernel of torch 2.13 takes fewer key heads than query heads, or bfloat16 below compute capability
@@ -116,7 +149,7 @@ def fused_attention(  # noqa: PLR0913 - torch's own signature
     if attn_mask is not None and attn_mask.dtype is torch.bool:
         # A boolean mask is turned into an additive one in the query's type.
         attn_mask = torch.empty_like(attn_mask, dtype=query.dtype)
-    return _efficient(query, key, value, attn_mask)
+    return _efficient(query, key, value, attn_mask, Attends(is_causal))
 
 
 @contextmanager
@@ -132,16 +165,23 @@ def keys_repeated() -> Iterator[None]:
         sdpa_attention.use_gqa_in_sdpa = original
 
 
+def _attends(module: torch.nn.Module, options: Mapping[str, Any]) -> Attends:
+    """As transformers tells a kernel that needs no mask (integrations/flash_attention.py)."""
+    causal, window = options.get("is_causal"), options.get("sliding_window")
+    return Attends(bool(getattr(module, "is_causal", True) if causal is None else causal), window, keeps_apart=True)
+
+
 def varlen_attention(
-    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **_: Any
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
     """FlashAttention-2 as transformers calls it; returns (batch, tokens, heads, value width)."""
+    attends = _attends(module, options)
     padding = key.shape[-1] - value.shape[-1]
     if padding > 0:
         # FlashAttention-2 has one width for keys and values: narrower values are padded, the output is cut.
-        output = _flash(query, key, torch.nn.functional.pad(value, [0, padding]))
+        output = _flash(query, key, torch.nn.functional.pad(value, [0, padding]), attends)
         return output.transpose(1, 2)[..., : value.shape[-1]], None
-    return _flash(query, key, value).transpose(1, 2), None
+    return _flash(query, key, value, attends).transpose(1, 2), None
 
 
 def repeated_attention(
@@ -173,11 +213,12 @@ def packed_attention(
     groups = heads // key.shape[1]
     if groups > 1:
         key, value = (tensor.repeat_interleave(groups, 1) for tensor in (key, value))
-    end_to_end = (
+    query, key, value = (
         tensor.transpose(1, 2).reshape(1, batch * tokens, heads, width).transpose(1, 2)
         for tensor in (query, key, value)
     )
-    return _flash(*end_to_end).transpose(1, 2).reshape(batch, tokens, heads, width), None
+    output = _flash(query, key, value, _attends(module, options))
+    return output.transpose(1, 2).reshape(batch, tokens, heads, width), None
 
 
 def knows_lengths(config: Any) -> bool:
@@ -205,10 +246,10 @@ def _mask_of_documents(positions: Tensor) -> Tensor:
 
 
 def blockwise_attention(
-    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **_: Any
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
     """FlexAttention, compiled: grouped keys and values are read as they are; output and log-sum-exp are kept."""
-    output = _efficient(query, key, value, None)
+    output = _efficient(query, key, value, None, _attends(module, options))
     return output.transpose(1, 2).contiguous(), None
 
 
@@ -231,14 +272,14 @@ def register() -> None:
         AttentionMaskInterface.register(name, _no_mask)
 
 
-def _flash(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def _flash(query: Tensor, key: Tensor, value: Tensor, attends: Attends) -> Tensor:
     apply: Callable[..., Tensor] = FlashAttention.apply
-    return apply(query, key, value)
+    return apply(query, key, value, attends)
 
 
-def _efficient(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+def _efficient(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, attends: Attends) -> Tensor:
     apply: Callable[..., Tensor] = EfficientAttention.apply
-    return apply(query, key, value, bias)
+    return apply(query, key, value, bias, attends)
 
 
 def _like_tokens_first(tensor: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ from torch.overrides import TorchFunctionMode
 from lora_explorer.memory.kernels.attention import fused_attention
 from lora_explorer.memory.kernels.experts import looped_product
 from lora_explorer.memory.kernels.routing import ROUTED, routed
-from lora_explorer.memory.watching.watch import StorageWatch
+from lora_explorer.memory.watching.operator_work import moves
+from lora_explorer.memory.watching.watch import StorageWatch, declare
 
 # Operators that CUDA autocast runs in the lower precision, those whose inputs it turns to float32, and those that it
 # only asks for a float32 result, which their kernels make from half inputs as they read them
@@ -169,6 +170,7 @@ class _HalfToFloatSoftmax(torch.autograd.Function):
     def forward(ctx: Any, scores: Tensor, axis: int) -> Tensor:
         output = torch.empty_like(scores, dtype=torch.float32)
         ctx.save_for_backward(output)
+        declare(moves("softmax", scores, output))
         return output
 
     @staticmethod
@@ -176,6 +178,7 @@ class _HalfToFloatSoftmax(torch.autograd.Function):
         (output,) = ctx.saved_tensors
         result = torch.empty_like(output, dtype=torch.float16)
         product = gradient * output
+        declare(moves("softmax_backward", product, output, result))
         del product
         return result, None
 
@@ -195,11 +198,16 @@ class _FusedDropout(torch.autograd.Function):
     def forward(ctx: Any, value: Tensor) -> Tensor:
         mask = torch.empty_like(value, dtype=torch.bool)
         ctx.save_for_backward(mask)
-        return torch.empty_like(value)
+        output = torch.empty_like(value)
+        declare(moves("dropout", value, mask, output))
+        return output
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return torch.empty_like(gradient)
+        (mask,) = ctx.saved_tensors
+        result = torch.empty_like(gradient)
+        declare(moves("dropout_backward", gradient, mask, result))
+        return result
 
 
 def _rms_norm(func: Any, value: Tensor, shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
@@ -219,12 +227,16 @@ class _FusedRmsNorm(torch.autograd.Function):
     def forward(ctx: Any, value: Tensor, weight: Tensor | None, axes: int) -> Tensor:
         scale = value.new_empty(value.shape[: value.dim() - axes], dtype=torch.float32)
         ctx.save_for_backward(value, weight, scale)
-        return torch.empty_like(value)
+        output = torch.empty_like(value)
+        declare(moves("rms_norm", value, weight, scale, output))
+        return output
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
-        value, weight, _ = ctx.saved_tensors
-        return torch.empty_like(value), torch.empty_like(weight) if ctx.needs_input_grad[1] else None, None
+        value, weight, scale = ctx.saved_tensors
+        d_value, d_weight = torch.empty_like(value), torch.empty_like(weight) if ctx.needs_input_grad[1] else None
+        declare(moves("rms_norm_backward", gradient, value, weight, scale, d_value, d_weight))
+        return d_value, d_weight, None
 
 
 _CUDA_FORMS: dict[Any, Callable[..., Tensor]] = {

@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lora_explorer.memory.watching.operator_work import moves, number_type_of
+from lora_explorer.memory.watching.watch import declare
+
 # What an adapter adds to a projection: A (rank, in), B (out, rank), the bias of B, and DoRA's magnitude (out).
 TRAINED_PER_PROJECTION = 4
 _HALF = (torch.float16, torch.bfloat16)
@@ -64,7 +67,11 @@ class Projection:
         full = torch.empty(tuple(state.shape), dtype=state.dtype, device=self.weight.device)
         if state.nested:
             maxima = torch.empty(state.absmax.numel(), dtype=torch.float32, device=full.device)
+            declare(moves("dequantize_blockwise", state.absmax, maxima))
+            declare(moves("dequantize_4bit", self.weight, maxima, full))
             del maxima
+        else:
+            declare(moves("dequantize_4bit", self.weight, state.absmax, full))
         return full
 
     def magnitude_scale(self, magnitude: Tensor, dtype: torch.dtype) -> Tensor:
@@ -72,6 +79,10 @@ class Projection:
         if self._norm is None:
             full = self.unpacked()
             self._norm = torch.empty(full.shape[0], dtype=dtype, device=full.device)
+            # Its kernel makes B·A on the way, outside the tensor cores (axolotl/kernels/dora.py).
+            a = self.trained.a
+            flops = 2 * full.numel() * (0 if a is None else a.shape[0])
+            declare(moves("dora_norm", full, a, self._norm, flops=flops, number_type="float32"))
         return magnitude.to(dtype) / self._norm
 
 
@@ -147,7 +158,10 @@ def _through_magnitude(gradient: Tensor, kept: _Kept) -> tuple[Tensor, Tensor | 
 def _gradient_product(left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:
     """Half products are made in float32 at once where the adapter is in float32."""
     in_float32 = dtype is torch.float32 and left.dtype in _HALF
-    return left.new_empty(left.shape[0], right.shape[1], dtype=torch.float32 if in_float32 else left.dtype)
+    output = left.new_empty(left.shape[0], right.shape[1], dtype=torch.float32 if in_float32 else left.dtype)
+    flops = 2 * left.numel() * right.shape[1]
+    declare(moves("mm", left, right, output, flops=flops, number_type=number_type_of(left.dtype)))
+    return output
 
 
 def _adapter_gradients(
@@ -231,6 +245,7 @@ class FusedMlp(torch.autograd.Function):
         gate = _forward(flat, flat_dropped, layers[0], trained[0])
         up = _forward(flat, flat_dropped, layers[1], trained[1])
         gated = torch.empty_like(gate.output)
+        declare(moves("gate", gate.output, up.output, gated))
         down = _forward(gated, None, layers[2], trained[2])
         kept = [tensor for own, part in zip(trained, (gate, up, down), strict=True) for tensor in _kept(own, part)]
         ctx.layers, ctx.dtypes, ctx.has_dropout = layers, [_types(own) for own in trained], dropped is not None
@@ -247,6 +262,7 @@ class FusedMlp(torch.autograd.Function):
         if kept_down.a is not None and kept_down.b is not None:
             gated.addmm_(d_output @ kept_down.b, kept_down.a)
         # The kernel writes the gated product over its gradient, and both gradients over gate and up.
+        declare(moves("gate_backward", gated, gate, up, gated, gate, up))
         d_gate, d_gate_magnitude = _through_magnitude(gate, kept_gate)
         d_up, d_up_magnitude = _through_magnitude(up, kept_up)
         trained: list[list[Tensor | None]] = []
@@ -285,6 +301,8 @@ class FusedEmbedding(torch.autograd.Function):
         tokens, a, b, after_a = ctx.saved_tensors
         rows, flat, b = _flat(after_a).float(), _flat(gradient).float(), b.float()
         d_b = torch.empty_like(b.t())
+        flops = 2 * rows.numel() * flat.shape[1]
+        declare(moves("mm", rows, flat, d_b, flops=flops, number_type=number_type_of(flat.dtype)))
         d_rows = (1.0 * flat) @ b
         full = a.float()
         d_a = torch.zeros_like(full.t())

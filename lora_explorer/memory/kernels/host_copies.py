@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lora_explorer.memory.watching.watch import StorageWatch
+from lora_explorer.memory.watching.operator_work import moves
+from lora_explorer.memory.watching.watch import StorageWatch, declare
+from lora_explorer.memory.watching.work import FROM_HOST, TO_HOST
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,13 @@ class HostCopy:
 
     @classmethod
     def of(cls, tensor: Tensor) -> HostCopy:
+        declare(moves(TO_HOST, tensor))
         return cls(tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
 
     def brought_back(self) -> Tensor:
-        return torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=self.device)
+        tensor = torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=self.device)
+        declare(moves(FROM_HOST, tensor))
+        return tensor
 
 
 class Leaving:

@@ -9,6 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lora_explorer.memory.watching.operator_work import moves, number_type_of
+from lora_explorer.memory.watching.watch import declare
+from lora_explorer.memory.watching.work import Moved
+
 Loss = Literal["plain", "shifted", "chunked", "liger", "liger fused", "cut"]
 IGNORED = -100
 CHUNKS = 8
@@ -50,6 +54,8 @@ class LigerFusedLoss(torch.autograd.Function):
         loss = hidden.new_zeros(tokens, dtype=torch.float32)
         if hidden.dtype is weight.dtype:
             buffer = hidden.new_empty(chunk, vocabulary)
+            for start in range(0, tokens, chunk):
+                _declare_chunk(hidden[start : start + chunk], weight, buffer, d_weight)
             del buffer
         else:
             for rows in torch.split(hidden, chunk):
@@ -63,9 +69,21 @@ class LigerFusedLoss(torch.autograd.Function):
         return d_hidden, d_weight
 
 
+def _declare_chunk(rows: Tensor, weight: Tensor, buffer: Tensor, d_weight: Tensor | None) -> None:
+    """The products of a chunk, and the kernel between them that writes the gradient over the logits."""
+    logits = buffer[: rows.shape[0]]
+    product: dict[str, Any] = {"flops": 2 * logits.numel() * rows.shape[1], "number_type": number_type_of(rows.dtype)}
+    declare(moves("mm", rows, weight, logits, **product))
+    declare(moves("liger_cross_entropy", logits, logits))
+    declare(moves("mm", logits, weight, rows, **product))
+    if d_weight is not None:
+        declare(moves("addmm", logits, rows, d_weight, d_weight, **product))
+
+
 def _converted_chunk(rows: Tensor, weight: Tensor, d_weight: Tensor | None) -> None:
     """A chunk where types differ: logits of its own, and the product for the weight's gradient in float32."""
     logits = rows @ weight.t()
+    declare(moves("liger_cross_entropy", logits, logits))
     d_rows = logits @ weight
     del d_rows
     if d_weight is not None:
@@ -86,17 +104,29 @@ class CutLoss(torch.autograd.Function):
         mean_logit = hidden.new_empty(weight.shape[0], dtype=torch.float32)
         target_logit = hidden.new_empty(hidden.shape[0], dtype=torch.float32)
         ctx.save_for_backward(hidden, weight, log_sum, mean_logit)
+        declare(_cut_products("cut_cross_entropy", 1, hidden, weight, log_sum, mean_logit, target_logit))
         return target_logit.add_(log_sum).sum()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
-        hidden, weight, _, mean_logit = ctx.saved_tensors
+        hidden, weight, log_sum, mean_logit = ctx.saved_tensors
         order = torch.argsort(mean_logit).to(torch.int32)
         d_hidden = torch.zeros_like(hidden)
         d_weight = torch.zeros_like(weight, dtype=hidden.dtype) if ctx.needs_input_grad[1] else None
         locks = [hidden.new_zeros(count, dtype=torch.int32) for count in (hidden.shape[0], weight.shape[0])]
+        written = (d_hidden, d_hidden, d_weight, d_weight)
+        products = 2 if d_weight is None else 3
+        declare(_cut_products("cut_cross_entropy_backward", products, hidden, weight, log_sum, *written))
+        del written
         del order, locks
         return d_hidden, None if d_weight is None else d_weight.to(weight.dtype)
+
+
+def _cut_products(name: str, products: int, hidden: Tensor, weight: Tensor, *others: Tensor | None) -> Moved:
+    """So many products of every hidden state with every word. Words that the backward pass finds to be improbable it
+    leaves out, how many depends on values; none are left out here."""
+    flops = products * 2 * hidden.numel() * weight.shape[0]
+    return moves(name, hidden, weight, *others, flops=flops, number_type=number_type_of(hidden.dtype))
 
 
 class LigerLoss(torch.autograd.Function):
@@ -105,6 +135,7 @@ class LigerLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor) -> Tensor:
         loss = logits.new_zeros(logits.shape[0])
+        declare(moves("liger_cross_entropy", logits, logits, loss))
         ctx.save_for_backward(logits.detach())
         return loss.sum()
 
@@ -123,11 +154,15 @@ class CompiledLoss(torch.autograd.Function):
         largest = logits.new_empty(logits.shape[0], dtype=torch.float32)
         log_sum = torch.empty_like(largest)
         ctx.save_for_backward(logits, largest, log_sum)
+        declare(moves("compiled_cross_entropy", logits, largest, log_sum))
         return torch.empty((), dtype=torch.float32, device=logits.device)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return torch.empty_like(ctx.saved_tensors[0])
+        logits, largest, log_sum = ctx.saved_tensors
+        result = torch.empty_like(logits)
+        declare(moves("compiled_cross_entropy_backward", logits, largest, log_sum, result))
+        return result
 
 
 def _fused_linear_loss(function: type[torch.autograd.Function], head: DeferredHead, logits: Tensor) -> Tensor:

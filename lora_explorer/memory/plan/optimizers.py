@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain
 from typing import Any, Literal, NamedTuple
@@ -14,8 +15,10 @@ from torch import nn
 
 from lora_explorer.errors import MemoryUnknown
 from lora_explorer.memory.plan.published_optimizers import INSTEAD_OF_UNKNOWN, PUBLISHED, TOGETHER, UNKNOWN, published
+from lora_explorer.memory.watching.operator_work import moves
 from lora_explorer.memory.watching.trace import Category
-from lora_explorer.memory.watching.watch import StorageWatch
+from lora_explorer.memory.watching.watch import StorageWatch, declare
+from lora_explorer.memory.watching.work import Work
 
 Parameters = list[nn.Parameter]
 _LEARNING_RATE = 1e-4
@@ -40,12 +43,14 @@ class TrainedTensor(NamedTuple):
 
 @dataclass(frozen=True)
 class StepEvents:
-    """Births and deaths as in Trace; optimizer states have no death. shared: states that all tensors have in common."""
+    """Births, deaths and work as in Trace; optimizer states have no death. shared: states that all tensors have in
+    common."""
 
     sizes_bytes: tuple[int, ...] = ()
     categories: tuple[Category, ...] = ()
     events: tuple[int, ...] = ()
     shared: tuple[int, ...] = ()
+    work: Work = field(default_factory=Work, compare=False)
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,18 @@ def trace_optimizer(name: str, tensors: tuple[TrainedTensor, ...], *, clips_grad
 def managed_bytes(name: str, tensors: Sequence[TrainedTensor]) -> int:
     """States in the driver's managed memory, outside the caching allocator: those of paged optimizers."""
     return sum(_managed_bytes(name, tensor) for tensor in tensors) if name in PAGED else 0
+
+
+def work_of_step(name: str, tensors: Sequence[TrainedTensor]) -> Iterator[tuple[Work, int]]:
+    """What the later steps of an optimizer compute and move, each with the number of tensors it is that of.
+
+    Raises MemoryUnknown as `trace_optimizer`.
+    """
+    if OPTIMIZERS[name].order == "one loop":
+        yield trace_optimizer(name, tuple(tensors), clips_gradients=False).later.work, 1
+        return
+    for tensor, count in Counter(tensors).items():
+        yield _trace_resident(name, tensor)[1].work, count
 
 
 def _trace_loop(optimizer: Optimizer, groups: Sequence[Sequence[TrainedTensor]]) -> tuple[StepEvents, StepEvents]:
@@ -211,6 +228,7 @@ def _watched(
     shared: Callable[[], Sequence[torch.Tensor]] = list,
 ) -> StepEvents:
     watch = StorageWatch("meta", {bool: True, int: 1, float: 1.0})
+    watch.phase = "optimizer"
     watch.ignore(iter(known))
     with torch.no_grad(), watch:
         action()
@@ -221,7 +239,7 @@ def _watched(
         "optimizer states" if category == "saved activations" else "temporaries" for category in trace.categories
     )
     numbers = tuple(watch.number_of(tensor) for tensor in shared())
-    return StepEvents(tuple(trace.sizes_bytes), categories, tuple(trace.events), numbers)
+    return StepEvents(tuple(trace.sizes_bytes), categories, tuple(trace.events), numbers, trace.work)
 
 
 def _held(parameters: Parameters, states: Mapping[Any, Mapping[str, Any]]) -> list[torch.Tensor]:
@@ -236,7 +254,7 @@ def _without_states(later: StepEvents) -> StepEvents:
     """A state that a later step makes anew takes the place of the old one: for a while both are there."""
     replaced = [number for number, category in enumerate(later.categories) if category == "optimizer states"]
     categories: tuple[Category, ...] = tuple("temporaries" for _ in later.categories)
-    return StepEvents(later.sizes_bytes, categories, (*later.events, *(~number for number in replaced)))
+    return replace(later, categories=categories, events=(*later.events, *(~number for number in replaced)), shared=())
 
 
 def _group_events(parts: list[StepEvents], optimizer: Optimizer) -> StepEvents:
@@ -294,6 +312,8 @@ class _FusedAdamW:
                     "exp_avg": torch.zeros_like(parameter),
                     "exp_avg_sq": torch.zeros_like(parameter),
                 }
+            state = self.state[parameter]
+            declare(moves("fused_adamw", parameter, parameter.grad, *state.values(), parameter, *state.values()))
 
 
 def _torch(name: str, **options: Any) -> Callable[[Any], Any]:

@@ -12,6 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lora_explorer.memory.watching.operator_work import moves
+from lora_explorer.memory.watching.watch import declare
+from lora_explorer.memory.watching.work import FROM_HOST, TO_HOST
+
 States = dict[str, Tensor]
 
 SMALLEST_QUANTIZED_PARAMS = 4096
@@ -38,7 +42,9 @@ class PublishedOptimizer:
         for parameter in self._parameters:
             if parameter not in self.state:
                 self.state[parameter] = self._published.makes(parameter)
-            self._published.step(parameter, self.state[parameter])
+            states = self.state[parameter]
+            self._published.step(parameter, states)
+            declare(moves("optimizer step", parameter, parameter.grad, *states.values(), parameter, *states.values()))
 
 
 def _like(parameter: Tensor, *names: str) -> States:
@@ -113,6 +119,8 @@ def _schedule_free(parameter: Tensor) -> States:
 def _grokadamw_step(parameter: Tensor, states: States) -> None:
     """States rest in host memory and visit the device, one parameter's at a time."""
     visiting = [torch.empty_like(parameter) for _ in range(3)]
+    declare(moves(FROM_HOST, *visiting))
+    declare(moves(TO_HOST, *visiting))
     amplified = parameter + visiting[2]
     del amplified, visiting
 

@@ -255,21 +255,26 @@ def _structure(run: TracedRun) -> Hashable:
     trained = tuple((layer, len(t.shape), *t[1:]) for layer, t in run.kept_trained)
     loading = run.load()
     loaded = loading.events.tobytes(), loading.codes.tobytes()
-    return run.stack, held, trained, trace.events, trace.categories, trace.marks, trace.finish, trace.departures, loaded
+    computed = trace.work.operations
+    happened = trace.events, trace.categories, trace.marks, trace.finish, trace.departures
+    return run.stack, held, trained, happened, computed, loaded
 
 
 def _numbers(run: TracedRun) -> Whole:
-    """Sizes of what is held and of its checkpoint, extents of what is trained, sizes in the step and in loading."""
+    """Sizes of what is held and of its checkpoint, extents of what is trained, sizes and work of the step, loading."""
     held = [size for resident in run.kept_residents for size in (resident.size_bytes, resident.arrives_bytes)]
     extents = [extent for _, tensor in run.kept_trained for extent in tensor.shape]
-    return np.concatenate([whole([*held, *extents, *run.kept_trace.sizes_bytes]), run.load().sizes_bytes])
+    step = run.kept_trace
+    return np.concatenate([whole([*held, *extents, *step.sizes_bytes]), step.work.numbers, run.load().sizes_bytes])
 
 
 def _with_numbers(run: TracedRun, numbers: Whole) -> TracedRun:
     """The run with other numbers in the order of `_numbers`."""
     loading = len(numbers) - len(run.load().sizes_bytes)
-    rest = iter(numbers[:loading].tolist())
+    computing = loading - len(run.kept_trace.work.numbers)
+    rest = iter(numbers[:computing].tolist())
     held = tuple(r._replace(size_bytes=next(rest), arrives_bytes=next(rest)) for r in run.kept_residents)
     trained = tuple((layer, t._replace(shape=tuple(next(rest) for _ in t.shape))) for layer, t in run.kept_trained)
-    trace = replace(run.kept_trace, sizes_bytes=tuple(rest))
+    work = run.kept_trace.work.with_numbers(numbers[computing:loading])
+    trace = replace(run.kept_trace, sizes_bytes=tuple(rest), work=work)
     return TracedRun(run.stack, held, trained, trace, run.loading, loaded_like=(run, numbers[loading:]))

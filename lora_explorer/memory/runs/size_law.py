@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lora_explorer.memory.watching.trace import Whole
+from lora_explorer.memory.watching.work import MOST_COUNTED
 
 # Lengths at which kernels round their tiles; a law holds for lengths that leave the same remainder.
 TILE_TOKENS = 128
@@ -58,7 +59,7 @@ class SizeLaw:
         return inside and (point.tokens - self.low.tokens) % TILE_TOKENS == 0
 
     def numbers_at(self, point: Point) -> Whole:
-        """All numbers there. Raises NoLaw where one would not be whole."""
+        """All numbers there. Raises NoLaw where one would not be whole, or too large to be counted."""
         return np.array([_value(law, point) for law in self.laws], np.int64)[self.kinds]
 
     def widen(self, point: Point) -> None:
@@ -109,6 +110,6 @@ def _binomials(points: Sequence[Point], values: Sequence[int], powers: Sequence[
 
 def _value(law: Law, point: Point) -> int:
     value = sum((factor * point.monomial(powers) for factor, powers in law), Fraction())
-    if value.denominator != 1 or value < 0:
+    if value.denominator != 1 or not 0 <= value <= MOST_COUNTED:
         raise NoLaw
     return value.numerator

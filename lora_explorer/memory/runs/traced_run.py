@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,6 +14,7 @@ from threading import RLock
 from traceback import walk_tb
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
@@ -33,6 +34,7 @@ from lora_explorer.memory.tracing.one_pass import trace_step
 from lora_explorer.memory.tracing.prepared_model import Adapter, kept_layers, prepare, residents, trained
 from lora_explorer.memory.tracing.unrolling import CannotUnroll, unroll, unroll_part, unroll_residents
 from lora_explorer.memory.watching.trace import Resident, Trace, Whole
+from lora_explorer.memory.watching.work import Work
 from lora_explorer.settings import Recipe
 
 if TYPE_CHECKING:
@@ -160,6 +162,19 @@ class TracedRun:
             load(timeline, self.residents, self.loading, race)
             self._loadings[race] = timeline.part
         return self._loadings[race]
+
+    @property
+    def work(self) -> Work:
+        """What the kept layers and everything outside them compute and move."""
+        return self.kept_trace.work
+
+    @cached_property
+    def repeats(self) -> Whole:
+        """(operations,): how many layers of the whole model run each kernel of `work`; 1 for one outside of them."""
+        layers = Counter(self.stack.stands_in)
+        of_segment = [1 if segment.layer is None else layers[segment.layer] for _, segment in self.kept_trace.marks]
+        places = np.array([operation.segment for operation in self.work.operations], np.int64)
+        return np.array([*of_segment, 1], np.int64)[places]
 
     @cached_property
     def trace(self) -> Trace:

@@ -13,14 +13,21 @@ from torch.utils._pytree import tree_iter
 
 from lora_explorer.memory.kernels.attention import keys_repeated
 from lora_explorer.memory.kernels.cuda import CudaOperators
-from lora_explorer.memory.kernels.experts import grouped_forms
+from lora_explorer.memory.kernels.experts import grouped_forms, grouped_formulas
 from lora_explorer.memory.kernels.host import HostOperators
 from lora_explorer.memory.kernels.losses import DeferredHead
 from lora_explorer.memory.kernels.offloading import offloading
 from lora_explorer.memory.plan.step import Step
 from lora_explorer.memory.tracing.prepared_model import base_of, held_tensors, recomputation_watched
-from lora_explorer.memory.tracing.quantization import eight_bit_forms, four_bit_forms, without_cast_warnings
+from lora_explorer.memory.tracing.quantization import (
+    eight_bit_forms,
+    eight_bit_formulas,
+    four_bit_forms,
+    four_bit_formulas,
+    without_cast_warnings,
+)
 from lora_explorer.memory.watching.kernel_temporaries import INNER_TEMPORARIES
+from lora_explorer.memory.watching.operator_work import Formula
 from lora_explorer.memory.watching.trace import Trace
 from lora_explorer.memory.watching.watch import StorageWatch
 
@@ -35,7 +42,7 @@ def trace_step(model: nn.Module, layers: dict[int, nn.Module], step: Step, *, de
     answers = {bool: not (step.keeps_documents_apart or step.padded), int: step.sequence_len, float: 1.0}
     on_cuda = step.kernels == "cuda"
     forms = _forms(step) if device == "meta" else None
-    watch = StorageWatch(device, answers, forms, INNER_TEMPORARIES if on_cuda else {})
+    watch = StorageWatch(device, answers, forms, INNER_TEMPORARIES if on_cuda else {}, _formulas(step))
     if step.accumulates:
         for parameter in _trainable(model):
             parameter.grad = torch.empty_like(parameter)
@@ -68,6 +75,13 @@ def _forms(step: Step) -> dict[Any, Callable[..., Any]]:
     if step.quantization is None:
         return grouped_forms()
     return {**grouped_forms(), **(eight_bit_forms() if step.quantization.kind == "int8" else four_bit_forms())}
+
+
+def _formulas(step: Step) -> dict[Any, Formula]:
+    if step.quantization is None:
+        return grouped_formulas()
+    quantized = eight_bit_formulas() if step.quantization.kind == "int8" else four_bit_formulas()
+    return {**grouped_formulas(), **quantized}
 
 
 def _run(model: nn.Module, step: Step, watch: StorageWatch, operators: CudaOperators, device: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
@@ -16,7 +16,9 @@ from torch.nn.utils import parametrize
 from lora_explorer.errors import MemoryUnknown
 from lora_explorer.memory.plan.step import Quantization
 from lora_explorer.memory.tracing.layers import configs_of
+from lora_explorer.memory.watching.operator_work import Formula, moved_size, moves, number_type_of
 from lora_explorer.memory.watching.watch import StorageWatch
+from lora_explorer.memory.watching.work import Moved
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -273,6 +275,37 @@ def _four_bit_product(  # noqa: PLR0913 - bitsandbytes' own signature
     return output
 
 
+def four_bit_formulas() -> dict[Any, Formula]:
+    """What bitsandbytes' 4-bit product computes and moves: a large one unpacks the weight first."""
+    import bitsandbytes  # noqa: F401 - registers the operators
+
+    return {torch.ops.bitsandbytes.gemm_4bit.default: _four_bit_work}
+
+
+def _four_bit_work(args: Sequence[Any], kwargs: dict[str, Any], output: Tensor) -> list[Moved]:
+    values, packed, shape, absmax = args[:4]
+    absmax_8bit = kwargs.get("absmax_8bit")
+    maxima = absmax if absmax_8bit is None else absmax_8bit
+    flops = 2 * values.numel() * shape[0]
+    dtype = number_type_of(values.dtype)
+    if values.numel() // values.shape[-1] <= FUSED_PRODUCT_ROWS:
+        return [moves("gemm_4bit", values, packed, maxima, output, flops=flops, number_type=dtype)]
+    kernels: list[Moved] = []
+    if absmax_8bit is not None:
+        unpacked_bytes = absmax_8bit.numel() * torch.float32.itemsize
+        kernels = [
+            Moved("dequantize_blockwise", [moved_size(absmax_8bit), unpacked_bytes]),
+            Moved("add", [unpacked_bytes, unpacked_bytes]),
+        ]
+    weight_bytes = shape[0] * shape[1] * values.element_size()
+    maxima_bytes = maxima.numel() * torch.float32.itemsize
+    return [
+        *kernels,
+        Moved("dequantize_4bit", [moved_size(packed), maxima_bytes, weight_bytes]),
+        Moved("mm", [moved_size(values), weight_bytes, moved_size(output)], flops, dtype),
+    ]
+
+
 def eight_bit_forms() -> dict[Any, Callable[..., Any]]:
     """What stands for bitsandbytes' operators whose results depend on values: a batch without outlier columns."""
     import bitsandbytes  # noqa: F401 - registers the operators
@@ -282,6 +315,36 @@ def eight_bit_forms() -> dict[Any, Callable[..., Any]]:
         operators.int8_vectorwise_quant.default: _vectorwise_quant,
         operators.int8_mixed_scaled_mm.default: _mixed_scaled_mm,
     }
+
+
+def eight_bit_formulas() -> dict[Any, Formula]:
+    """What bitsandbytes' 8-bit operators compute and move, without outlier columns."""
+    import bitsandbytes  # noqa: F401 - registers the operators
+
+    operators = torch.ops.bitsandbytes
+    return {
+        operators.int8_vectorwise_quant.default: _vectorwise_work,
+        operators.int8_mixed_scaled_mm.default: _scaled_mm_work,
+    }
+
+
+def _vectorwise_work(args: Sequence[Any], kwargs: dict[str, Any], result: Sequence[Tensor | None]) -> list[Moved]:
+    """The input is read once more, and its absolute values are written and read, where outliers are looked for."""
+    values = args[0]
+    looked_for = [] if result[2] is None else [moves("abs", values, values), moves("any", values)]
+    return [*looked_for, moves("int8_vectorwise_quant", values, *result[:2])]
+
+
+def _scaled_mm_work(args: Sequence[Any], kwargs: dict[str, Any], result: Sequence[Tensor]) -> list[Moved]:
+    """A product in 8 bits, and its int32 result scaled into the type of the input."""
+    quantized, weight = args[1], args[2]
+    output = result[0]
+    whole_bytes = output.numel() * torch.int32.itemsize
+    sizes = [moved_size(quantized), moved_size(weight), whole_bytes]
+    return [
+        Moved("int8_mm", sizes, 2 * quantized.numel() * weight.shape[0], "int8"),
+        Moved("int8_mm_dequant", [whole_bytes, moved_size(output)]),
+    ]
 
 
 def _vectorwise_quant(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lora_explorer.memory.watching.work import Work
 
 Whole = NDArray[np.int64]
 
@@ -76,7 +78,7 @@ class Trace:
     events: `i` is the birth of storage i, `~i` its death. Storages without a death outlive the backward pass.
     marks: (position in events, segment that begins there), in order.
     finish: storages that are let go after the optimizer step, other than gradients.
-    departures: what was held on its way to the host, in order.
+    departures: what was held on its way to the host, in order. work: what was computed and moved.
     """
 
     sizes_bytes: Sequence[int]
@@ -85,3 +87,4 @@ class Trace:
     marks: Sequence[tuple[int, Segment]]
     finish: Sequence[int] = ()
     departures: Sequence[Departure] = ()
+    work: Work = field(default_factory=Work, compare=False)

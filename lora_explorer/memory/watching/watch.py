@@ -8,13 +8,16 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol
 
+import numpy as np
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_iter
 
 from lora_explorer.memory.watching.accumulation import sums_in_place, unshared_holders
 from lora_explorer.memory.watching.kernel_temporaries import INNER_TEMPORARIES
+from lora_explorer.memory.watching.operator_work import Formula, moves, work_of
 from lora_explorer.memory.watching.trace import Category, Departure, Phase, Place, Segment, Trace
+from lora_explorer.memory.watching.work import MOST_COUNTED, Moved, Operation, Stage, Work
 
 _aten = torch.ops.aten
 
@@ -43,12 +46,13 @@ class Known(Protocol):
 
 
 class StorageWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records births and deaths of storages on one device while it is the active dispatch mode.
+    """Records births and deaths of storages on one device, and what is computed and moved there, while it is active.
 
     answer: what a question about values (`Tensor.item()`) is answered with, since meta tensors have none;
     a mapping from bool, int and float to the answer that holds for the run being predicted.
     forms: what to run in place of operators that the device cannot run; each gets the watch and the arguments.
-    inner_temporaries: bytes that kernels need inside themselves, by operator.
+    inner_temporaries: bytes that kernels need inside themselves, by operator. formulas: what operators compute and
+    move where their arguments do not show it.
     layers_left_out: so far, between the layers that were marked in the forward pass.
     """
 
@@ -58,6 +62,7 @@ class StorageWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         answers: Mapping[type, bool | int | float] | None = None,
         forms: Mapping[Any, Callable[..., Any]] | None = None,
         inner_temporaries: Mapping[Any, Callable[..., int]] = INNER_TEMPORARIES,
+        formulas: Mapping[Any, Formula] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.phase: Phase = "forward"
@@ -69,6 +74,11 @@ class StorageWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._answers = answers or {}
         self._forms = forms or {}
         self._inner_temporaries = inner_temporaries
+        self._formulas = dict(formulas or {})
+        self._operations: list[Operation] = []
+        self._flops: list[int] = []
+        self._tokens: list[int] = []
+        self._moved_bytes: list[int] = []
         self._unshared = unshared_holders()
         self._sizes: list[int] = []
         self._categories: list[Category | None] = []
@@ -140,17 +150,32 @@ class StorageWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if size_bytes:
             self._events.append(~self._add(size_bytes, "logits and loss" if self.in_head else "temporaries"))
 
+    def computes(self, kernel: Moved) -> None:
+        """Record a kernel; one that moves nothing is none."""
+        if not kernel.moved_bytes:
+            return
+        segment, tensors = len(self._marks) - 1, len(kernel.moved_bytes)
+        self._operations.append(
+            Operation(kernel.name, kernel.number_type, self._stage(), segment, tensors, kernel.attends)
+        )
+        self._flops.append(kernel.flops)
+        self._tokens.append(kernel.tokens)
+        self._moved_bytes.extend(kernel.moved_bytes)
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func is _aten._local_scalar_dense.default and args[0].device.type == "meta":
             return self._answer(args[0])
         if self.phase == "backward" and not kwargs and sums_in_place(func, args, self._unshared):
+            self.computes(moves("add_", args[0], args[1], args[0]))
             return args[0].add_(args[1])
         if func in _WRITTEN_IN_PLACE and self._is_newest_gradient(args[0]):
             func = _WRITTEN_IN_PLACE[func]
         form = self._forms.get(func)
         result = form(self, *args, **(kwargs or {})) if form else func(*args, **(kwargs or {}))
+        for kernel in work_of(func, args, kwargs or {}, result, self._device, self._formulas):
+            self.computes(kernel)
         if isinstance(result, torch.Tensor):
             if result.device.type == self._device:
                 self.born(result)
@@ -201,7 +226,20 @@ class StorageWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             tuple(self._marks),
             tuple(self._finish or ()),
             tuple(self._departures),
+            self.work(),
         )
+
+    def work(self) -> Work:
+        """What was computed and moved so far; nothing is said where one kernel computes more than can be counted."""
+        if max(self._flops, default=0) > MOST_COUNTED:
+            return Work()
+        numbers = (np.array(each, np.int64) for each in (self._flops, self._tokens, self._moved_bytes))
+        return Work(tuple(self._operations), *numbers)
+
+    def _stage(self) -> Stage:
+        if self.phase == "backward":
+            return "recomputation" if self.recomputing else "backward"
+        return "optimizer" if self.phase == "optimizer" else "forward"
 
     def _add(self, size: int, category: Category | None) -> int:
         number = len(self._sizes)
@@ -247,3 +285,10 @@ class StorageWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if tensor.dtype is torch.bool:
             return self._answers.get(bool, True)
         return self._answers.get(float if tensor.is_floating_point() else int, 1)
+
+
+def declare(kernel: Moved) -> None:
+    """Tell the active watch of a kernel that no operator here shows; without a watch nobody is told."""
+    for mode in _get_current_dispatch_mode_stack():
+        if isinstance(mode, StorageWatch):
+            mode.computes(kernel)

@@ -1,0 +1,159 @@
+"""What an operator computes and moves, from its arguments and its result alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_iter
+from torch.utils.flop_counter import flop_registry
+
+from lora_explorer.memory.watching.work import Moved, NumberType
+
+_aten = torch.ops.aten
+Formula = Callable[[Sequence[Any], dict[str, Any], Any], Iterable[Moved]]
+
+# They reserve memory or rename it. What is a view says so itself, but for this one.
+_FREE = frozenset(
+    {
+        _aten._unsafe_view, _aten.empty, _aten.empty_like, _aten.empty_strided, _aten.new_empty,
+        _aten.new_empty_strided, _aten.set_, _aten.resize_, _aten.lift_fresh, _aten._local_scalar_dense,
+    }
+)  # fmt: skip
+# They write their first argument without having read it.
+_OVERWRITING = frozenset(
+    {_aten.copy_, _aten.zero_, _aten.fill_, _aten.normal_, _aten.uniform_, _aten.bernoulli_, _aten.random_}
+)
+# They make tensors from the shape and type of their first argument.
+_LIKE = frozenset(
+    {
+        _aten.zeros_like, _aten.ones_like, _aten.full_like, _aten.rand_like, _aten.randn_like, _aten.new_zeros,
+        _aten.new_ones, _aten.new_full,
+    }
+)  # fmt: skip
+
+
+class _Arguments(NamedTuple):
+    """How an operator treats its arguments: their positions and names."""
+
+    read: frozenset[int | str]
+    written: frozenset[int | str]
+    makes: bool
+
+
+def moved_size(tensor: Tensor) -> int:
+    """Bytes that a kernel passes over to read or write a tensor once; what is expanded is there once."""
+    values = 1
+    for extent, stride in zip(tensor.shape, tensor.stride(), strict=True):
+        if stride:
+            values *= extent
+    return values * tensor.element_size()
+
+
+def number_type_of(dtype: torch.dtype) -> NumberType:
+    """A type of torch by its name; whole numbers are multiplied as int8 here."""
+    if not dtype.is_floating_point and not dtype.is_complex:
+        return "int8"
+    return cast("NumberType", str(dtype).removeprefix("torch."))
+
+
+def moves(name: str, *tensors: Tensor | None, flops: int = 0, number_type: NumberType = None) -> Moved:
+    """A kernel that passes once over each of these tensors."""
+    return Moved(name, [moved_size(tensor) for tensor in tensors if tensor is not None], flops, number_type)
+
+
+def work_of(
+    func: Any, args: Sequence[Any], kwargs: dict[str, Any], result: Any, device: str, formulas: dict[Any, Formula]
+) -> Iterable[Moved]:
+    """The kernels behind an operator on this device: none for one that only renames or reserves memory.
+
+    formulas: of operators that are more than one kernel, or read less than all of their arguments.
+    """
+    formula = formulas.get(func)
+    if formula is not None:
+        return formula(args, kwargs, result)
+    packet = func.overloadpacket
+    if func.is_view or packet in _FREE:
+        return ()
+    formula = _FORMULAS.get(packet)
+    if formula is not None:
+        return formula(args, kwargs, result)
+    sizes = [moved_size(tensor) for tensor in _passed_over(func, args, kwargs, result) if tensor.device.type == device]
+    if not sizes:
+        return ()
+    count = flop_registry.get(packet)
+    if count is None:
+        return (Moved(packet.__name__, sizes),)
+    return (Moved(packet.__name__, sizes, count(*args, **kwargs, out_val=result), _type_of_product(args)),)
+
+
+def _passed_over(func: Any, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> Iterator[Tensor]:
+    """Every tensor that is read, then every one that is written."""
+    treated = _arguments(func)
+    given: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
+    for way in (treated.read, treated.written):
+        for place, value in given:
+            if place in way:
+                yield from (each for each in tree_iter(value) if isinstance(each, Tensor))
+    if treated.makes:
+        yield from (each for each in tree_iter(result) if isinstance(each, Tensor))
+
+
+@cache
+def _arguments(func: Any) -> _Arguments:
+    arguments = func._schema.arguments
+    written = {
+        place
+        for position, argument in enumerate(arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+        for place in (position, argument.name)
+    }
+    named = {place for position, argument in enumerate(arguments) for place in (position, argument.name)}
+    packet = func.overloadpacket
+    unread = {0, arguments[0].name} if arguments and packet in _OVERWRITING | _LIKE else set()
+    makes = any(made.alias_info is None for made in func._schema.returns)
+    return _Arguments(frozenset(named - unread), frozenset(written), makes)
+
+
+def _type_of_product(args: Sequence[Any]) -> NumberType:
+    return number_type_of(next(each.dtype for each in args if isinstance(each, Tensor)))
+
+
+def _gathered(args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> list[Moved]:
+    """Of a table only the rows that are asked for are read."""
+    indices = [each for each in tree_iter(list(args[1:])) if isinstance(each, Tensor)]
+    return [moves("gather", *indices, result, result)]
+
+
+def _scattered(args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> list[Moved]:
+    """Of the target only the places that are met are read and written."""
+    given = [each for each in tree_iter([*args[1:], *kwargs.values()]) if isinstance(each, Tensor)]
+    return [moves("scatter", *given, given[-1], given[-1])]
+
+
+def _picked_loss(args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> list[Moved]:
+    """One value of each row is read."""
+    target = args[1]
+    return [Moved("nll_loss", [moved_size(target), target.numel() * args[0].element_size()])]
+
+
+def _picked_loss_gradient(args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> list[Moved]:
+    """Zeros, and one value in each row."""
+    return [moves("nll_loss_backward", args[2], result)]
+
+
+_FORMULAS: dict[Any, Formula] = {
+    _aten.embedding: _gathered,
+    _aten.index: _gathered,
+    _aten.index_select: _gathered,
+    _aten.gather: _gathered,
+    _aten.index_put_: _scattered,
+    _aten.index_add_: _scattered,
+    _aten.scatter_: _scattered,
+    _aten.scatter_add_: _scattered,
+    _aten.nll_loss_forward: _picked_loss,
+    _aten.nll_loss_backward: _picked_loss_gradient,
+}
