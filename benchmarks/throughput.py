@@ -18,7 +18,8 @@ from statistics import mean, median
 
 from throughput_rows import Figure, UnknownFigure, figures
 
-from lora_explorer.memory import cards
+from lora_explorer.memory import find_card
+from lora_explorer.speed.expectation import nearest_figures
 from lora_explorer.speed.measured_error import SpeedError
 
 # Where more than this share of the measured time is accounted for by launches, a figure says nothing of the card.
@@ -135,14 +136,8 @@ def _all_estimated(found: Sequence[Efficiency], host_seconds: float) -> Iterator
     for each in found:
         gpu = each.figure.gpu
         known = _by_card(e for e in found if gpu not in (e.figure.gpu, e.figure.compared_with))
-        yield _estimated(each, expected(gpu, known), host_seconds, "card")
-
-
-def expected(gpu: str, known: dict[str, float]) -> float:
-    """The efficiency of a card without figures: the middle of its generation, or of all others."""
-    generation = {card.name: card.architecture for card in cards()}
-    alike = [share for name, share in known.items() if generation[name] == generation[gpu]]
-    return median(alike or known.values())
+        nearest = nearest_figures(find_card(gpu), known)
+        yield _estimated(each, median(nearest.values()), host_seconds, "card")
 
 
 def _estimated(each: Efficiency, efficiency: float, host_seconds: float, without: str) -> Estimated:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from lora_explorer.memory.savings import Estimate, Saving
     from lora_explorer.preview.request import PreviewRequest
     from lora_explorer.preview.step_memory.prediction import Prediction
+    from lora_explorer.speed import Price, Rows
+    from lora_explorer.speed.on_cards import CardTime
 
 DOES_NOT_FIT = "Lower micro_batch_size or sequence_len, or start it with --run-anyway."
 
@@ -136,6 +138,18 @@ def measured(
             return {"measured": measure_step(recipe, base_model, expandable_segments=expandable_segments).record()}, ()
     except ExplorerError as error:
         return {}, error.findings
+
+
+def times(
+    recipe: Recipe, base_model: BaseModel, *, card: Card | None, rows: Rows | None, price: Price | None
+) -> tuple[CardTime, ...]:
+    """How long a run takes on the cards that hold it, by what previews here have measured too. Raises SpeedUnknown."""
+    with quiet_libraries():
+        from lora_explorer.preview.measured_speed import measured_efficiencies
+        from lora_explorer.speed.on_cards import time_on_cards
+
+        measured = measured_efficiencies()
+        return time_on_cards(recipe, base_model, card=card, rows=rows, price=price, measured=measured)
 
 
 def lower_bound(recipe: Recipe, base_model: BaseModel, reason: str, **options: Any) -> LowerBound:

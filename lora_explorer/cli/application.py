@@ -13,6 +13,7 @@ from lora_explorer.cli.kept_runs import runs
 from lora_explorer.cli.new_tokens import new_tokens
 from lora_explorer.cli.preview import preview
 from lora_explorer.cli.schema import schema
+from lora_explorer.cli.time import time
 
 app = typer.Typer(
     name="lora-explorer",
@@ -31,6 +32,7 @@ _COMMANDS = (
     new_tokens,
     choosing.sweep,
     choosing.advise,
+    time,
     preview,
     schema,
 )

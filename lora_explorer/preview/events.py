@@ -52,6 +52,7 @@ class Step(Event):
     """One optimizer step. loss: None where it would mean nothing, as with random weights.
 
     memory_bytes: on a GPU the most that PyTorch held allocated in the step, on a CPU the resident process.
+    tokens: without padding. positions: with it, 0 where nobody counted.
     """
 
     kind = "step"
@@ -63,6 +64,7 @@ class Step(Event):
     memory_bytes: int
     tokens: int
     epoch: float
+    positions: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lora_explorer.memory.lower_bound import LowerBound
     from lora_explorer.memory.new_tokens import Weight
     from lora_explorer.memory.savings import Saving
+    from lora_explorer.speed.on_cards import CardTime
 
 Record = dict[str, Any]
 
@@ -57,6 +58,34 @@ def estimate_record(estimate: MemoryEstimate, *, gpu: str | None = None) -> Reco
         "assumptions": [sentence for sentence in estimate.assumptions if sentence],
         "fits": [fit_record(fit) for fit in estimate.fits if gpu is None or fit.gpu == gpu],
         "curve": [asdict(point) | {"parts": dict(point.parts)} for point in estimate.curve],
+    }
+
+
+def time_record(times: Iterable[CardTime]) -> Record:
+    """How long a run takes on each card, and what it costs; ranges are [low, high]."""
+    return {"cards": [_card_time_record(time) for time in times]}
+
+
+def _card_time_record(time: CardTime) -> Record:
+    speed = asdict(time.speed) | {
+        "step_seconds": list(time.speed.step_seconds),
+        "tokens_per_second": list(time.speed.tokens_per_second),
+        "stages": dict(time.speed.stages),
+        "kinds": dict(time.speed.kinds),
+    }
+    record = {"gpu": time.fit.gpu, "fits": time.fit.fits, **speed}
+    if time.run is None:
+        return record
+    run = time.run
+    return record | {
+        "steps": run.steps,
+        "steps_per_epoch": run.steps_per_epoch,
+        "effective_batch_size": run.effective_batch_size,
+        "trained_tokens": run.trained_tokens,
+        "seconds": list(run.seconds),
+        "dollars": list(run.dollars) if run.dollars else None,
+        "price": asdict(run.price) if run.price else None,
+        "assumptions": list(run.assumptions),
     }
 
 

@@ -49,7 +49,7 @@ def estimate_run(
     base_model: BaseModel,
     *,
     card: Card,
-    rows: Rows,
+    rows: Rows | None,
     price: Price | None = None,
     measured: MeasuredEfficiency | None = None,
 ) -> RunEstimate:

@@ -87,6 +87,7 @@ def _estimated(recipe: Recipe, card: Card, step: Step, timed: DeviceTime, expect
         stages={name: value * scale for name, value in timed.by_stage().items()},
         kinds={name: value * scale for name, value in timed.by_kind().items()},
         efficiency=expectation.efficiency,
+        origin=expectation.origin,
         based_on=expectation.words,
         assumptions=tuple(_assumptions(recipe, card, step, timed)),
     )

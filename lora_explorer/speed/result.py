@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple
 from lora_explorer.speed.prices import Price
 
 LimitedBy = Literal["products", "memory", "host"]
+# Where an efficiency is from: previews on the card, public figures of the card, or those of the cards most like it.
+Origin = Literal["previews", "card", "others"]
 
 
 class Range(NamedTuple):
@@ -36,7 +38,8 @@ class SpeedEstimate:
     from the shortest to the longest, from the slowest to the fastest. expected_step_seconds: the most likely, inside.
     limited_by: what most of the time goes into: products of matrices, moving bytes, or the host that launches kernels.
     stages, kinds: seconds of the expected step, by when they pass and by what they go into; each adds up to it.
-    efficiency: the share of the card's data sheet that is counted on. based_on: a sentence on where it is from.
+    efficiency: the share of the card's data sheet that is counted on. origin, based_on: where it is from, in a word and
+    in a sentence.
     """
 
     gpu: str
@@ -51,6 +54,7 @@ class SpeedEstimate:
     stages: Mapping[str, float]
     kinds: Mapping[str, float]
     efficiency: float
+    origin: Origin
     based_on: str
     assumptions: tuple[str, ...]
 
@@ -59,13 +63,14 @@ class SpeedEstimate:
 class RunEstimate:
     """A whole run on one card.
 
-    steps: of the optimizer. effective_batch_size: rows, or packed rows, that a step sees. trained_tokens: positions
-    over the whole run. dollars: None without a price. capped: `max_steps` ends the run.
+    steps: of the optimizer. steps_per_epoch: None where no rows are named. effective_batch_size: rows, or packed rows,
+    that a step sees. trained_tokens: positions over the whole run. dollars: None without a price. capped: `max_steps`
+    ends the run.
     """
 
     gpu: str
     steps: int
-    steps_per_epoch: int
+    steps_per_epoch: int | None
     effective_batch_size: int
     trained_tokens: int
     seconds: Range

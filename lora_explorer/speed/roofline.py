@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from lora_explorer.speed.result import LimitedBy
 from lora_explorer.speed.step_work import Amounts, StepWork
 
 _COPIES = (TO_HOST, FROM_HOST)
+_STAGES_OF_COPIES = ("forward", "backward")
 _BY_MOVING = "elementwise operations and copies"
 # By the beginning of the kernel's name; what is left multiplies matrices, or only moves.
 _KINDS = {
@@ -72,19 +73,24 @@ def device_time(work: StepWork, step: Step, rates: Rates) -> DeviceTime:
     copies = np.array([operation.name in _COPIES for operation in work.operations])
     seconds = np.where(copies, 0.0, np.maximum(computing, moving) * work.runs)
     products = float(seconds[computing > moving].sum())
-    return DeviceTime(work, seconds, products, _copy_seconds(work, step, rates, float(seconds.sum())))
+    return DeviceTime(work, seconds, products, _copy_seconds(work, seconds, step, rates) if copies.any() else 0.0)
 
 
-def _copy_seconds(work: StepWork, step: Step, rates: Rates, computing_seconds: float) -> float:
-    """Copies on a stream of their own are hidden behind the kernels as far as these last; others are waited for."""
+def _copy_seconds(work: StepWork, seconds: Amounts, step: Step, rates: Rates) -> float:
+    """How much longer copies make the step: those on a stream of their own run beside the kernels of their stages."""
     if rates.host_link is None:
         return 0.0
-    moved = work.moved_bytes * work.runs
-    ways = [float(moved[[o.name == way for o in work.operations]].sum()) / rates.host_link for way in _COPIES]
+    copying, computing = (dict.fromkeys(_STAGES_OF_COPIES, 0.0) for _ in range(2))
+    for operation, taken, moved in zip(work.operations, seconds, work.moved_bytes * work.runs, strict=True):
+        # What is computed again is computed on the way back.
+        way = "forward" if operation.stage == "forward" else "backward"
+        if operation.name in _COPIES:
+            copying[way] += moved / rates.host_link
+        elif operation.stage != "optimizer":
+            computing[way] += taken
     if step.offloading == "synchronous":
-        return sum(ways)
-    # One way in the forward, the other in the backward pass; each is the longer part of half the step at the most.
-    return sum(max(way - computing_seconds / 2, 0.0) for way in ways)
+        return sum(copying.values())
+    return sum(max(copying[way] - computing[way], 0.0) for way in _STAGES_OF_COPIES)
 
 
 def _summed(names: list[str], seconds: Amounts) -> dict[str, float]:
@@ -94,6 +100,7 @@ def _summed(names: list[str], seconds: Amounts) -> dict[str, float]:
     return {name: value for name, value in sorted(found.items(), key=lambda item: -item[1]) if value}
 
 
+@cache
 def _kind(name: str, *, is_product: bool) -> str:
     known = next((kind for beginning, kind in _KINDS.items() if name.startswith(beginning)), None)
     return known or ("matrix products" if is_product else _BY_MOVING)

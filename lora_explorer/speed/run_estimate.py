@@ -19,12 +19,13 @@ def estimate_run(
     base_model: BaseModel,
     *,
     card: Card,
-    rows: Rows,
+    rows: Rows | None,
     price: Price | None = None,
     measured: MeasuredEfficiency | None = None,
 ) -> RunEstimate:
     """Steps of the recipe over these rows, each as long as a step on this card.
 
+    rows: None for a run that `max_steps` ends. price: None leaves the dollars out. measured: as of `estimate_speed`.
     Raises what `estimate_speed` raises, and ExplorerError for rows that nothing can be trained on.
     """
     length = run_length(recipe, rows)

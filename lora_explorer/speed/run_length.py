@@ -44,18 +44,27 @@ class Rows:
 
 @dataclass(frozen=True)
 class RunLength:
-    """steps: of the optimizer. row_tokens: positions in a row of a step. document_tokens: of each packed document."""
+    """steps: of the optimizer. steps_per_epoch: None where no rows are named. row_tokens: positions in a row of a step.
+
+    document_tokens: of each packed document. capped: `max_steps` ends the run.
+    """
 
     steps: int
-    steps_per_epoch: int
+    steps_per_epoch: int | None
     row_tokens: int
     document_tokens: int | None
     capped: bool
     assumptions: tuple[str, ...]
 
 
-def run_length(recipe: Recipe, rows: Rows) -> RunLength:
-    """As Axolotl's trainer counts. Raises ExplorerError."""
+def run_length(recipe: Recipe, rows: Rows | None) -> RunLength:
+    """As Axolotl's trainer counts. rows: not needed where `max_steps` ends the run. Raises ExplorerError."""
+    most = recipe.max_steps if recipe.max_steps is not None and recipe.max_steps > 0 else None
+    if rows is None:
+        if most is None:
+            raise ExplorerError("How long a run takes depends on its rows: say how many, or set max_steps.")
+        words = ("Loading, tokenizing, evaluation and saving are left out.", _full_rows_words(recipe))
+        return RunLength(most, None, recipe.sequence_len, None, True, words)
     trained, length = rows.trained, min(rows.tokens or recipe.sequence_len, recipe.sequence_len)
     if recipe.sample_packing:
         filled = math.ceil(trained * length / (recipe.sequence_len * PACKED_SHARE))
@@ -64,9 +73,13 @@ def run_length(recipe: Recipe, rows: Rows) -> RunLength:
         batches, row_tokens, documents = trained, _padded(length, recipe), None
     micro_batches = math.ceil(batches / recipe.micro_batch_size)
     steps_per_epoch = math.ceil(micro_batches / recipe.gradient_accumulation_steps)
-    capped = recipe.max_steps is not None and recipe.max_steps > 0
-    steps = recipe.max_steps if capped and recipe.max_steps else math.ceil(recipe.num_epochs * steps_per_epoch)
-    return RunLength(steps, steps_per_epoch, row_tokens, documents, capped, tuple(_assumed(recipe, rows, row_tokens)))
+    steps = most or math.ceil(recipe.num_epochs * steps_per_epoch)
+    assumed = tuple(_assumed(recipe, rows, row_tokens))
+    return RunLength(steps, steps_per_epoch, row_tokens, documents, most is not None, assumed)
+
+
+def _full_rows_words(recipe: Recipe) -> str:
+    return f"Every row is taken to have {recipe.sequence_len:,} tokens."
 
 
 def _padded(length: int, recipe: Recipe) -> int:
@@ -79,7 +92,7 @@ def _padded(length: int, recipe: Recipe) -> int:
 def _assumed(recipe: Recipe, rows: Rows, row_tokens: int) -> list[str]:
     words = ["Loading, tokenizing, evaluation and saving are left out."]
     if rows.tokens is None:
-        words.append(f"Every row is taken to have {recipe.sequence_len:,} tokens.")
+        words.append(_full_rows_words(recipe))
     elif rows.tokens > recipe.sequence_len:
         words.append(f"Rows are cut to {recipe.sequence_len:,} tokens.")
     if recipe.sample_packing:

@@ -35,12 +35,17 @@ class StepWork:
     @property
     def total_flops(self) -> int:
         """Multiplications and additions of matrix products, convolutions and attention."""
-        return sum(round(flops) * int(runs) for flops, runs in zip(self.flops, self.runs, strict=True))
+        return _total(self.flops, self.runs)
 
     @property
     def total_bytes(self) -> int:
         """Read from and written to the device's memory, as if no cache kept anything between two kernels."""
-        return sum(round(moved) * int(runs) for moved, runs in zip(self.moved_bytes, self.runs, strict=True))
+        return _total(self.moved_bytes, self.runs)
+
+
+def _total(amounts: Amounts, runs: Amounts) -> int:
+    """Whole, as sums of large whole numbers in floating point would not be."""
+    return sum(round(amount) * int(times) for amount, times in zip(amounts.tolist(), runs.tolist(), strict=True))
 
 
 def work_of_whole_step(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lora_explorer.memory.kernels.cuda import LOWER_PRECISION, CudaOperators, raised
+from lora_explorer.memory.watching.operator_work import Formula, moves, number_type_of
+from lora_explorer.memory.watching.work import Attends, Moved
 
 # A CPU's autocast turns fewer operators to float32 than CUDA's: no powers, sums or norms
 # (aten/autocast_mode.cpp, torch 2.13).
@@ -57,3 +59,37 @@ def _host_attention(
     kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     output: Tensor = kernel(query, key, value, 0.0, is_causal, attn_mask=attn_mask, scale=options.get("scale"))[0]
     return output
+
+
+def host_formulas() -> dict[Any, Formula]:
+    """What a CPU's attention kernel computes, which torch has no formula for."""
+    kernels = torch.ops.aten
+    return {
+        kernels._scaled_dot_product_flash_attention_for_cpu.default: _attention_work,
+        kernels._scaled_dot_product_flash_attention_for_cpu_backward.default: _attention_gradient_work,
+    }
+
+
+def _attention_work(args: Sequence[Any], kwargs: dict[str, Any], result: Sequence[Tensor]) -> list[Moved]:
+    query, key, value = args[:3]
+    causal = _is_causal(args, 4, kwargs)
+    kernel = moves("attention", query, key, value, *result, kwargs.get("attn_mask"))
+    return [_of_pairs(kernel, query, query.shape[-1] + value.shape[-1], causal=causal)]
+
+
+def _attention_gradient_work(args: Sequence[Any], kwargs: dict[str, Any], result: Sequence[Tensor]) -> list[Moved]:
+    query, value = args[1], args[3]
+    causal = _is_causal(args, 7, kwargs)
+    kernel = moves("attention_backward", *args[:6], *result, kwargs.get("attn_mask"))
+    return [_of_pairs(kernel, query, 3 * query.shape[-1] + 2 * value.shape[-1], causal=causal)]
+
+
+def _is_causal(args: Sequence[Any], place: int, kwargs: dict[str, Any]) -> bool:
+    return bool(args[place] if len(args) > place else kwargs.get("is_causal", False))
+
+
+def _of_pairs(kernel: Moved, query: Tensor, widths: int, *, causal: bool) -> Moved:
+    batch, heads, tokens, _ = query.shape
+    number_type = number_type_of(query.dtype)
+    flops = 2 * batch * heads * widths
+    return kernel._replace(flops=flops, number_type=number_type, attends=Attends(causal), tokens=tokens)

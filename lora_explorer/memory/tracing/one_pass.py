@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_iter
 from lora_explorer.memory.kernels.attention import keys_repeated
 from lora_explorer.memory.kernels.cuda import CudaOperators
 from lora_explorer.memory.kernels.experts import grouped_forms, grouped_formulas
-from lora_explorer.memory.kernels.host import HostOperators
+from lora_explorer.memory.kernels.host import HostOperators, host_formulas
 from lora_explorer.memory.kernels.losses import DeferredHead
 from lora_explorer.memory.kernels.offloading import offloading
 from lora_explorer.memory.plan.step import Step
@@ -78,10 +78,10 @@ def _forms(step: Step) -> dict[Any, Callable[..., Any]]:
 
 
 def _formulas(step: Step) -> dict[Any, Formula]:
+    of_all = {**grouped_formulas(), **host_formulas()}
     if step.quantization is None:
-        return grouped_formulas()
-    quantized = eight_bit_formulas() if step.quantization.kind == "int8" else four_bit_formulas()
-    return {**grouped_formulas(), **quantized}
+        return of_all
+    return {**of_all, **(eight_bit_formulas() if step.quantization.kind == "int8" else four_bit_formulas())}
 
 
 def _run(model: nn.Module, step: Step, watch: StorageWatch, operators: CudaOperators, device: str) -> Any:

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry
 
 from lora_explorer.memory.watching.work import Moved, NumberType
@@ -36,9 +35,17 @@ _LIKE = frozenset(
 )  # fmt: skip
 
 
-class _Arguments(NamedTuple):
-    """How an operator treats its arguments: their positions and names."""
+class _Traits(NamedTuple):
+    """What is known of an operator before it runs.
 
+    is_free: it only renames or reserves memory. formula, count_flops: how its kernels and their products are counted,
+    where they are. read, written: positions and names of such arguments. makes: results of its own.
+    """
+
+    name: str
+    is_free: bool
+    formula: Formula | None
+    count_flops: Callable[..., int] | None
     read: frozenset[int | str]
     written: frozenset[int | str]
     makes: bool
@@ -72,39 +79,43 @@ def work_of(
 
     formulas: of operators that are more than one kernel, or read less than all of their arguments.
     """
-    formula = formulas.get(func)
-    if formula is not None:
-        return formula(args, kwargs, result)
-    packet = func.overloadpacket
-    if func.is_view or packet in _FREE:
+    traits = _traits(func)
+    if traits.is_free:
         return ()
-    formula = _FORMULAS.get(packet)
+    formula = formulas.get(func) or traits.formula
     if formula is not None:
         return formula(args, kwargs, result)
-    sizes = [moved_size(tensor) for tensor in _passed_over(func, args, kwargs, result) if tensor.device.type == device]
+    passed_over = _passed_over(traits, args, kwargs, result)
+    sizes = [moved_size(tensor) for tensor in passed_over if tensor.device.type == device]
     if not sizes:
         return ()
-    count = flop_registry.get(packet)
-    if count is None:
-        return (Moved(packet.__name__, sizes),)
-    return (Moved(packet.__name__, sizes, count(*args, **kwargs, out_val=result), _type_of_product(args)),)
+    if traits.count_flops is None:
+        return (Moved(traits.name, sizes),)
+    return (Moved(traits.name, sizes, traits.count_flops(*args, **kwargs, out_val=result), _type_of_product(args)),)
 
 
-def _passed_over(func: Any, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> Iterator[Tensor]:
+def _passed_over(traits: _Traits, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> Iterator[Tensor]:
     """Every tensor that is read, then every one that is written."""
-    treated = _arguments(func)
     given: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
-    for way in (treated.read, treated.written):
+    for way in (traits.read, traits.written):
         for place, value in given:
             if place in way:
-                yield from (each for each in tree_iter(value) if isinstance(each, Tensor))
-    if treated.makes:
-        yield from (each for each in tree_iter(result) if isinstance(each, Tensor))
+                yield from _tensors(value)
+    if traits.makes:
+        yield from _tensors(result)
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _tensors(each)
 
 
 @cache
-def _arguments(func: Any) -> _Arguments:
-    arguments = func._schema.arguments
+def _traits(func: Any) -> _Traits:
+    arguments, packet = func._schema.arguments, func.overloadpacket
     written = {
         place
         for position, argument in enumerate(arguments)
@@ -112,10 +123,16 @@ def _arguments(func: Any) -> _Arguments:
         for place in (position, argument.name)
     }
     named = {place for position, argument in enumerate(arguments) for place in (position, argument.name)}
-    packet = func.overloadpacket
     unread = {0, arguments[0].name} if arguments and packet in _OVERWRITING | _LIKE else set()
-    makes = any(made.alias_info is None for made in func._schema.returns)
-    return _Arguments(frozenset(named - unread), frozenset(written), makes)
+    return _Traits(
+        name=packet.__name__,
+        is_free=func.is_view or packet in _FREE,
+        formula=_FORMULAS.get(packet),
+        count_flops=flop_registry.get(packet),
+        read=frozenset(named - unread),
+        written=frozenset(written),
+        makes=any(made.alias_info is None for made in func._schema.returns),
+    )
 
 
 def _type_of_product(args: Sequence[Any]) -> NumberType:
@@ -124,13 +141,13 @@ def _type_of_product(args: Sequence[Any]) -> NumberType:
 
 def _gathered(args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> list[Moved]:
     """Of a table only the rows that are asked for are read."""
-    indices = [each for each in tree_iter(list(args[1:])) if isinstance(each, Tensor)]
+    indices = list(_tensors(args[1:]))
     return [moves("gather", *indices, result, result)]
 
 
 def _scattered(args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> list[Moved]:
     """Of the target only the places that are met are read and written."""
-    given = [each for each in tree_iter([*args[1:], *kwargs.values()]) if isinstance(each, Tensor)]
+    given = list(_tensors([*args[1:], *kwargs.values()]))
     return [moves("scatter", *given, given[-1], given[-1])]
 
 

@@ -90,6 +90,15 @@ def predict_largest_step(plan: PreviewPlan) -> StepMemory:
     return predict_step(plan, [batch] * plan.gradient_accumulation_steps, trace=run_of)
 
 
+def trace_micro_batch(plan: PreviewPlan, batch: MicroBatch) -> tuple[TracedRun, Step]:
+    """The traced run of such a micro-batch, and its step: by law where the shapes of the model are known.
+
+    Raises MemoryUnknown and AdapterRefused.
+    """
+    step = _step_of(preview_step(plan), batch, accumulates=plan.gradient_accumulation_steps > 1)
+    return run_of(_skeleton(plan), step, _adapter(plan.recipe)), step
+
+
 class _Found(NamedTuple):
     """What the first traced micro-batch finds: states and gradients, and tokens of batches that are held."""
 

@@ -52,17 +52,50 @@ def stoppable(model: nn.Module, stopping: threading.Event) -> Iterator[None]:
             hook.remove()
 
 
+class Positions:
+    """How many positions have gone through a model since they were last asked for, padding too."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    @contextmanager
+    def counted(self, model: nn.Module) -> Iterator[None]:
+        """While it is open, training passes of the model are counted."""
+
+        def count(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+            if module.training and "input_ids" in kwargs:
+                self._count += kwargs["input_ids"].numel()
+
+        hook = model.register_forward_pre_hook(count, with_kwargs=True)
+        try:
+            yield
+        finally:
+            hook.remove()
+
+    def taken(self) -> int:
+        """The count, which begins anew."""
+        count, self._count = self._count, 0
+        return count
+
+
 class StepEvents(TrainerCallback):
     """Emits Step and Evaluation, and ends the training when it is asked to.
 
-    shows_loss: whether a loss means anything. seconds are those of the step alone, without evaluation and saving.
+    positions: of the model that is trained. shows_loss: whether a loss means anything. seconds are those of the step
+    alone, without evaluation and saving.
     """
 
     def __init__(
-        self, emit: Callable[[Event], None], stopping: threading.Event, device: Device, *, shows_loss: bool
+        self,
+        emit: Callable[[Event], None],
+        stopping: threading.Event,
+        device: Device,
+        positions: Positions,
+        *,
+        shows_loss: bool,
     ) -> None:
         self._emit, self._stopping, self._device = emit, stopping, device
-        self._shows_loss = shows_loss
+        self._positions, self._shows_loss = positions, shows_loss
         self._began = self._saved_at = time.monotonic()
         self._tokens = 0
 
@@ -103,6 +136,7 @@ class StepEvents(TrainerCallback):
                 memory_bytes=memory_bytes(self._device),
                 tokens=tokens,
                 epoch=state.epoch or 0.0,
+                positions=self._positions.taken(),
             )
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,13 +18,14 @@ from lora_explorer.errors import AdapterRefused, MemoryUnknown
 from lora_explorer.preview.data import EncodedData, encode, load_rows
 from lora_explorer.preview.device import device_words, environment
 from lora_explorer.preview.events import Event, Log, Sample, Stage, Started
+from lora_explorer.preview.measured_speed import keep_efficiency
 from lora_explorer.preview.models.adaptation import adapt
 from lora_explorer.preview.models.model_loading import load_model, load_tokenizer
 from lora_explorer.preview.plan import PreviewPlan, plan_preview
 from lora_explorer.preview.run_folder import RunFolder
 from lora_explorer.preview.step_memory.tracked_step import TrackedStep
 from lora_explorer.preview.step_memory.trainer_step import preview_step
-from lora_explorer.preview.training.callbacks import StepEvents, StopAsked, stoppable
+from lora_explorer.preview.training.callbacks import Positions, StepEvents, StopAsked, stoppable
 from lora_explorer.preview.training.model_card import name_base_model, write_model_card
 from lora_explorer.preview.training.samples import (
     Prompt,
@@ -76,6 +78,7 @@ class _Run:
     data: EncodedData = field(init=False)
     model: Any = field(init=False, default=None)
     trainer: Trainer | None = field(init=False, default=None)
+    positions: Positions = field(init=False, default_factory=Positions)
 
     def load(self) -> None:
         """Data, model and adapter. Raises PreviewRefused, and StopAsked between two of them."""
@@ -98,7 +101,7 @@ class _Run:
         left = self.plan.request.steps - self.folder.kept_steps()
         if left < 1:
             return
-        with stoppable(self.model, self.stopping):
+        with stoppable(self.model, self.stopping), self.positions.counted(self.model):
             prompts, before = self._answers_before()
             with TrackedStep(self.plan, at_step=min(_MEASURED_STEP, left)) as tracked:
                 self.trainer = make_trainer(
@@ -107,6 +110,7 @@ class _Run:
                 self._tell("Training")
                 self.trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             self.keep()
+            self._keep_speed()
             if not self.stopping.is_set():
                 self._tell_memory(tracked)
                 self._tell_samples(prompts, before)
@@ -139,7 +143,7 @@ class _Run:
 
     def _step_events(self) -> StepEvents:
         shows_loss = self.plan.weights != "shape"
-        return StepEvents(self.emit, self.stopping, self.plan.device, shows_loss=shows_loss)
+        return StepEvents(self.emit, self.stopping, self.plan.device, self.positions, shows_loss=shows_loss)
 
     def _answers_before(self) -> tuple[list[Prompt], list[str] | None]:
         """Prompts, and answers to them where the base model cannot be had back after training."""
@@ -160,6 +164,13 @@ class _Run:
             return
         if measured is not None:
             self.emit(measured)
+
+    def _keep_speed(self) -> None:
+        if self.plan.device != "cuda":
+            return
+        # A model that cannot be traced has told so already, where its memory was to be predicted.
+        with suppress(MemoryUnknown, AdapterRefused):
+            keep_efficiency(self.folder, self.plan)
 
     def _tell_samples(self, prompts: list[Prompt], before: list[str] | None) -> None:
         if not prompts:

@@ -1,0 +1,67 @@
+"""Time, speed and price in words: always a range, never one number."""
+
+from __future__ import annotations
+
+from lora_explorer.speed import Price, Range, SpeedEstimate
+from lora_explorer.speed.result import Origin
+
+_LIMITS = {
+    "products": "most of the time goes into products of matrices",
+    "memory": "most of the time goes into moving bytes to and from the card's memory",
+    "host": "the card waits for the host to launch its kernels: more tokens at once cost little",
+}
+
+
+# The longest unit that is still a number of some size, and its seconds.
+_UNITS = (("days", 86_400.0), ("h", 3600.0), ("min", 60.0))
+_FEWEST = 1.5
+_ORIGINS: dict[Origin, str] = {
+    "previews": "previews here",
+    "card": "its public figures",
+    "others": "cards like it",
+}
+
+
+def tokens_per_second(speed: Range) -> str:
+    """3,060 – 4,510."""
+    return f"{_rounded(speed.low)} – {_rounded(speed.high)}"
+
+
+def seconds(taken: Range) -> str:
+    """0.71 – 1.02 s, 53 – 78 min, 2.4 – 3.6 h."""
+    unit, size = next(((unit, size) for unit, size in _UNITS if taken.low >= _FEWEST * size), ("s", 1.0))
+    return f"{_rounded(taken.low / size)} – {_rounded(taken.high / size)} {unit}"
+
+
+def origin(estimate: SpeedEstimate) -> str:
+    """What the estimate is known by, in two words."""
+    return _ORIGINS[estimate.origin]
+
+
+def dollars(cost: Range) -> str:
+    """$1.23 – $1.82."""
+    return f"${_cents(cost.low)} – ${_cents(cost.high)}"
+
+
+def price_sentence(price: Price) -> str:
+    """Whose prices the costs are from, and of when."""
+    if not price.date:
+        return f"Costs are at ${_cents(price.usd_per_hour)} an hour, as typed."
+    return f"Costs are at prices of {price.date}: {price.source}. Type your own where it differs."
+
+
+def limit_sentence(estimate: SpeedEstimate) -> str:
+    """What the step spends its time on."""
+    return f"On {estimate.gpu} {_LIMITS[estimate.limited_by]}."
+
+
+def _rounded(value: float) -> str:
+    """Three digits that count: an estimate is not better than that."""
+    if value < 100:
+        return f"{value:.3g}"
+    digits = len(str(int(value))) - 3
+    return f"{round(value, -digits):,.0f}"
+
+
+def _cents(amount: float) -> str:
+    return f"{amount:,.2f}" if amount >= 0.01 else f"{amount:.2g}"
