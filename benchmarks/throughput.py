@@ -87,7 +87,7 @@ def calibrate(public: Sequence[Figure]) -> Calibration:
     """Efficiencies, and how far estimates are off that leave out what they are held against."""
     host_seconds = _host_seconds(public)
     found = _efficiencies(public, host_seconds)
-    estimated = tuple(_all_estimated(found, host_seconds))
+    estimated = (*_without_models(found), *_without_cards(found))
     return Calibration(
         {gpu: round(share, 2) for gpu, share in _by_card(found).items()},
         round(host_seconds, 7),
@@ -97,9 +97,10 @@ def calibrate(public: Sequence[Figure]) -> Calibration:
     )
 
 
-def _host_seconds(public: Iterable[Figure]) -> float:
+def _host_seconds(public: Iterable[Figure], otherwise: float = 0.0) -> float:
+    """otherwise: where no card waited for its host."""
     waiting = [f for f in public if not f.compared_with and f.share < MOSTLY_WAITING]
-    return median(figure.measured_seconds / figure.kernels for figure in waiting)
+    return median(figure.measured_seconds / figure.kernels for figure in waiting) if waiting else otherwise
 
 
 def _efficiencies(public: Sequence[Figure], host_seconds: float) -> list[Efficiency]:
@@ -127,16 +128,26 @@ def _by_card(found: Iterable[Efficiency]) -> dict[str, float]:
     return {gpu: median(values) for gpu, values in shares.items()}
 
 
-def _all_estimated(found: Sequence[Efficiency], host_seconds: float) -> Iterator[Estimated]:
+def _without_models(found: Sequence[Efficiency]) -> Iterator[Estimated]:
+    """Each figure from those of other models on its card, where there are any."""
+    of_all = _host_seconds(each.figure for each in found)
     for each in found:
         gpu, model = each.figure.gpu, each.figure.model
-        known = _by_card(e for e in found if (e.figure.gpu, e.figure.model) != (gpu, model))
+        others = [other for other in found if (other.figure.gpu, other.figure.model) != (gpu, model)]
+        known = _by_card(others)
         if gpu in known:
+            host_seconds = _host_seconds((other.figure for other in others), of_all)
             yield _estimated(each, known[gpu], host_seconds, "model")
+
+
+def _without_cards(found: Sequence[Efficiency]) -> Iterator[Estimated]:
+    """Each figure as if there were none of its card, nor any that is known by it."""
+    of_all = _host_seconds(each.figure for each in found)
     for each in found:
         gpu = each.figure.gpu
-        known = _by_card(e for e in found if gpu not in (e.figure.gpu, e.figure.compared_with))
-        nearest = nearest_figures(find_card(gpu), known)
+        others = [other for other in found if gpu not in (other.figure.gpu, other.figure.compared_with)]
+        nearest = nearest_figures(find_card(gpu), _by_card(others))
+        host_seconds = _host_seconds((other.figure for other in others), of_all)
         yield _estimated(each, median(nearest.values()), host_seconds, "card")
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         MeasurementFailed,
         MemoryUnknown,
         PreviewRefused,
+        SpeedUnknown,
         SweepRefused,
         UnknownAdapter,
         UnknownBaseModel,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from lora_explorer.preview.supervision.queue import RunQueue
     from lora_explorer.report.records import count_record, estimate_record, finding_records
     from lora_explorer.settings import SETTINGS, Recipe, Setting, find_problems, recipe_from
+    from lora_explorer.speed import Rows, RunEstimate, SpeedEstimate, estimate_run, estimate_speed, price_of
 
 __version__ = "0.1.0"
 
@@ -64,7 +66,7 @@ _MODULE_OF = {
         "base_models": "Access BaseModel base_model_from_config find_base_model preset_models",
         "base_models.skeleton": "Skeleton load_skeleton",
         "errors": "AdapterRefused ExplorerError ExportRefused InvalidSettings MeasurementFailed MemoryUnknown "
-        "PreviewRefused SweepRefused UnknownAdapter UnknownBaseModel UnreadableLink UnreadableYaml",
+        "PreviewRefused SpeedUnknown SweepRefused UnknownAdapter UnknownBaseModel UnreadableLink UnreadableYaml",
         "exploration.advice": "Advice Situation find_advice find_combination rank_advice",
         "exploration.card_offers": "offers_for",
         "exploration.effects": "count_effects with_memory",
@@ -85,6 +87,7 @@ _MODULE_OF = {
         "preview.request": "DataChoice PreviewRequest",
         "report.records": "count_record estimate_record finding_records",
         "settings": "SETTINGS Recipe Setting find_problems recipe_from",
+        "speed": "Rows RunEstimate SpeedEstimate estimate_run estimate_speed price_of",
     }.items()
     for name in names.split()
 }
@@ -114,12 +117,16 @@ __all__ = [
     "PreviewRequest",
     "Question",
     "Recipe",
+    "Rows",
+    "RunEstimate",
     "RunQueue",
     "SetRank",
     "Setting",
     "SharedState",
     "Situation",
     "Skeleton",
+    "SpeedEstimate",
+    "SpeedUnknown",
     "SweepRefused",
     "SwitchOff",
     "SwitchOn",
@@ -136,6 +143,8 @@ __all__ = [
     "edit_map",
     "estimate_memory",
     "estimate_record",
+    "estimate_run",
+    "estimate_speed",
     "export_axolotl",
     "export_recipe",
     "find_adapter_config",
@@ -156,6 +165,7 @@ __all__ = [
     "plan_sweep",
     "predict",
     "preset_models",
+    "price_of",
     "rank_advice",
     "read_permalink",
     "recipe_from",

@@ -400,3 +400,70 @@ def test_the_process_prints_json_and_no_chatter(config: Path):
     assert result.returncode == 0
     assert json.loads(result.stdout)["peak_allocated_bytes"] > 0
     assert [line.partition(":")[0] for line in result.stderr.splitlines()] == ["warning (my_key)"]
+
+
+def test_time_prints_a_range_for_every_card_that_holds_the_run(config: Path):
+    cards = answer("time", config)["cards"]
+    assert len(cards) > 40
+    for card in cards:
+        assert card["fits"]
+        assert card["step_seconds"][0] < card["expected_step_seconds"] < card["step_seconds"][1]
+        assert card["tokens_per_second"][0] < card["tokens_per_second"][1]
+        assert card["flops_per_step"] > 0
+        assert card["bytes_moved_per_step"] > 0
+        assert card["tokens_per_step"] == 128
+        assert "seconds" not in card
+
+
+def test_time_gives_hours_and_price_where_the_rows_are_known(config: Path):
+    (card,) = answer("time", config, "--gpu", "rtx 4090", "--rows", "1000", "--tokens-per-row", "60")["cards"]
+    assert card["steps"] == 1000
+    assert card["seconds"] == pytest.approx([1000 * each for each in card["step_seconds"]])
+    assert card["dollars"] == pytest.approx([each * card["price"]["usd_per_hour"] / 3600 for each in card["seconds"]])
+    assert card["price"]["date"]
+
+
+def test_time_takes_a_typed_price_and_the_rows_that_the_file_keeps_aside(config: Path):
+    config.write_text(FINE + "val_set_size: 0.1\n", encoding="utf-8")
+    (card,) = answer("time", config, "--gpu", "T4", "--rows", "1000", "--price", "0.5")["cards"]
+    assert card["steps"] == 900
+    assert card["price"] == {"usd_per_hour": 0.5, "source": "typed", "date": ""}
+
+
+def test_time_needs_no_rows_where_max_steps_ends_the_run(config: Path):
+    config.write_text(FINE + "max_steps: 20\n", encoding="utf-8")
+    (card,) = answer("time", config, "--gpu", "T4")["cards"]
+    assert (card["steps"], card["steps_per_epoch"], card["dollars"]) == (20, None, None)
+
+
+def test_time_shows_tables_to_people(config: Path):
+    every, one = run("time", config, "--rows", "1000"), run("time", config, "--gpu", "T4")
+    assert (every.exit_code, one.exit_code) == (0, 0)
+    assert "RTX 4090" in every.stdout
+    assert "at the worst" in " ".join(every.stdout.split())
+    assert "RTX 4090" not in one.stdout
+    assert "floating point operations" in one.stdout
+
+
+def test_time_of_a_card_that_does_not_hold_the_run_is_told_as_if_it_did(config: Path):
+    config.write_text(FINE.replace("sequence_len: 128", "sequence_len: 1024\nmicro_batch_size: 256"), encoding="utf-8")
+    result = run("time", config, "--gpu", "RTX 3070")
+    assert result.exit_code == 0
+    assert "RTX 3070 does not hold this run: its times are as if it did." in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "told"),
+    [
+        (("--gpu", "abacus"), 1, "abacus"),
+        (("--rows", "0"), 2, "--rows"),
+        (("--price", "-1"), 2, "more than 0"),
+        (("--tokens-per-row", "5"), 2, "--rows is missing"),
+    ],
+)
+def test_time_refuses_what_it_cannot_use_in_one_sentence(
+    config: Path, options: tuple[str, ...], status: int, told: str
+):
+    result = run("time", config, *options)
+    assert result.exit_code == status
+    assert told in result.stderr

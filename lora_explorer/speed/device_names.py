@@ -19,8 +19,8 @@ def known_card(name: str, memory_bytes: int) -> Card | None:
     words = _words(name)
     alike = [card for card in cards() if _model(card.name) == _model(name)]
     near = [card for card in alike if abs(card.memory_bytes / memory_bytes - 1) < _SAME_MEMORY]
-    # Cards of one chip and size differ in their bus.
-    return max(near, key=lambda card: len(words & _words(card.name)), default=None)
+    # Cards of one chip and size differ in their bus: one for PCIe says so, one for SXM may say what its memory is.
+    return max(near, key=lambda card: (len(words & _words(card.name)), "pcie" not in _words(card.name)), default=None)
 
 
 def _words(name: str) -> set[str]:

@@ -128,11 +128,16 @@ def _traits(func: Any) -> _Traits:
         name=packet.__name__,
         is_free=func.is_view or packet in _FREE,
         formula=_FORMULAS.get(packet),
-        count_flops=flop_registry.get(packet),
+        count_flops=flop_registry.get(packet) or flop_registry.get(_out_of_place(packet)),
         read=frozenset(named - unread),
         written=frozenset(written),
         makes=any(made.alias_info is None for made in func._schema.returns),
     )
+
+
+def _out_of_place(packet: Any) -> Any:
+    """The same operator with a result of its own, which makes as many products."""
+    return getattr(_aten, packet.__name__.removesuffix("_"), None)
 
 
 def _type_of_product(args: Sequence[Any]) -> NumberType:
