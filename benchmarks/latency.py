@@ -2,7 +2,7 @@
 
     python benchmarks/latency.py [--only NAME...] [--json]
 
-Names: count, skeleton, memory, shapes, resident, slider, start, cli.
+Names: count, skeleton, memory, shapes, time, resident, slider, start, cli.
 Nothing here is a test: times depend on the machine, ratios less so. The browser parts need Chromium and Playwright.
 """
 
@@ -182,6 +182,29 @@ def memory_rows() -> Iterator[Row]:
     yield Row("memory", "memory figure after a slider move, 8B, median", median(times), "ms", "≤ 500 ms")
 
 
+def time_rows() -> Iterator[Row]:
+    """How long a step takes, asked after its memory as the page does: for a new shape, and for one changed a little."""
+    from lora_explorer.base_models import find_base_model
+    from lora_explorer.memory import estimate_memory, find_card
+    from lora_explorer.settings import recipe_from
+    from lora_explorer.speed import estimate_speed
+
+    card, model = find_card(CARD), find_base_model(LLAMA_8B)
+
+    def milliseconds(settings: Mapping[str, int]) -> float:
+        recipe = recipe_from({**STEP, "base_model": LLAMA_8B, **settings})
+        estimate_memory(recipe, model, card=card, every_card=False)
+        return _milliseconds(lambda: estimate_speed(recipe, model, card=card))
+
+    for settings in ({}, {"lora_r": 24}, {"lora_r": 40}):
+        milliseconds(settings)
+    new = [milliseconds({"sequence_len": 2048 + more}) for more in range(1, 13)]
+    yield from _spread(new, f"time of a step, new shape, {LLAMA_8B}", "≤ 30 ms", "time")
+    for setting, values in CHANGES.items():
+        changed = [milliseconds({setting: value}) for value in values]
+        yield from _spread(changed, f"time of a step, changed {setting}, {LLAMA_8B}", "≤ 30 ms", "time")
+
+
 def shape_rows() -> Iterator[Row]:
     """The memory figure in a process that has answered before: a shape never asked for, and one changed a little.
 
@@ -218,9 +241,9 @@ def shape_rows() -> Iterator[Row]:
     yield Row("shapes", f"every layer traced, {LLAMA_8B}", deep, "ms", "≤ 4,000 ms")
 
 
-def _spread(times: Sequence[float], what: str, wanted: str) -> Iterator[Row]:
-    yield Row("shapes", f"{what}, median of {len(times)}", median(times), "ms", wanted)
-    yield Row("shapes", f"{what}, p95", quantiles(times, n=20)[-1], "ms", wanted)
+def _spread(times: Sequence[float], what: str, wanted: str, part: str = "shapes") -> Iterator[Row]:
+    yield Row(part, f"{what}, median of {len(times)}", median(times), "ms", wanted)
+    yield Row(part, f"{what}, p95", quantiles(times, n=20)[-1], "ms", wanted)
 
 
 def resident_rows() -> Iterator[Row]:
@@ -358,6 +381,7 @@ def chromium() -> Iterator[Browser]:
 
 PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "shapes": shape_rows,
+    "time": time_rows,
     "resident": resident_rows,
     "start": start_rows,
     "slider": slider_rows,

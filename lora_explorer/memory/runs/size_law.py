@@ -8,9 +8,10 @@ explains, or more than one, has no law. All numbers are whole, and so is the ari
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from itertools import combinations, product
 from typing import NamedTuple
 
@@ -60,7 +61,8 @@ class SizeLaw:
 
     def numbers_at(self, point: Point) -> Whole:
         """All numbers there. Raises NoLaw where one would not be whole, or too large to be counted."""
-        return np.array([_value(law, point) for law in self.laws], np.int64)[self.kinds]
+        monomial = cache(point.monomial)
+        return np.array([_value(law, monomial) for law in self.laws], np.int64)[self.kinds]
 
     def widen(self, point: Point) -> None:
         """The laws hold there too, as a trace has shown."""
@@ -108,8 +110,13 @@ def _binomials(points: Sequence[Point], values: Sequence[int], powers: Sequence[
                 yield ((x, one), (y, other))
 
 
-def _value(law: Law, point: Point) -> int:
-    value = sum((factor * point.monomial(powers) for factor, powers in law), Fraction())
-    if value.denominator != 1 or not 0 <= value <= MOST_COUNTED:
+def _value(law: Law, monomial: Callable[[Powers], int]) -> int:
+    """In whole numbers over a common denominator, which takes a fraction of the time that sums of fractions take."""
+    numerator, denominator = 0, 1
+    for factor, powers in law:
+        numerator = numerator * factor.denominator + factor.numerator * monomial(powers) * denominator
+        denominator *= factor.denominator
+    value, rest = divmod(numerator, denominator)
+    if rest or not 0 <= value <= MOST_COUNTED:
         raise NoLaw
-    return value.numerator
+    return value

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import takewhile
 from threading import RLock
 from traceback import walk_tb
@@ -107,11 +107,18 @@ class RecipeAdapter:
         return adapted
 
     def layer_kinds(self, skeleton: Skeleton) -> Sequence[Hashable]:
-        kinds: list[set[Hashable]] = [set() for _ in range(len(self.sources) or skeleton.num_layers)]
-        for module in plan_adapter(self.recipe, skeleton).modules:
-            if module.layer is not None:
-                kinds[module.layer].add((module.path.partition(f".{module.layer}.")[2], module.r, module.via))
-        return [frozenset(kind) for kind in kinds]
+        shapeless = self.recipe.model_copy(update={"micro_batch_size": 1, "sequence_len": 1})
+        return _kinds_of_layers(RecipeAdapter(shapeless), skeleton)
+
+
+@lru_cache(maxsize=16)
+def _kinds_of_layers(adapter: RecipeAdapter, skeleton: Skeleton) -> Sequence[Hashable]:
+    """What is adapted of each layer, and how."""
+    kinds: list[set[Hashable]] = [set() for _ in range(len(adapter.sources) or skeleton.num_layers)]
+    for module in plan_adapter(adapter.recipe, skeleton).modules:
+        if module.layer is not None:
+            kinds[module.layer].add((module.path.partition(f".{module.layer}.")[2], module.r, module.via))
+    return tuple(frozenset(kind) for kind in kinds)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, partial
+from math import prod
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -14,6 +15,7 @@ from lora_explorer.memory.watching.work import Moved, NumberType
 
 _aten = torch.ops.aten
 Formula = Callable[[Sequence[Any], dict[str, Any], Any], Iterable[Moved]]
+Counter = Callable[[Sequence[Any], dict[str, Any], Any], int]
 
 # They reserve memory or rename it. What is a view says so itself, but for this one.
 _FREE = frozenset(
@@ -26,6 +28,8 @@ _FREE = frozenset(
 _OVERWRITING = frozenset(
     {_aten.copy_, _aten.zero_, _aten.fill_, _aten.normal_, _aten.uniform_, _aten.bernoulli_, _aten.random_}
 )
+# Where the left factor of a product stands; the result has its rows, and as many products each as it has columns.
+_LEFT_FACTORS = {_aten.mm: 0, _aten.bmm: 0, _aten.addmm: 1, _aten.baddbmm: 1}
 # They make tensors from the shape and type of their first argument.
 _LIKE = frozenset(
     {
@@ -39,25 +43,24 @@ class _Traits(NamedTuple):
     """What is known of an operator before it runs.
 
     is_free: it only renames or reserves memory. formula, count_flops: how its kernels and their products are counted,
-    where they are. read, written: positions and names of such arguments. makes: results of its own.
+    where they are. unread, written: positions and names of such arguments. makes: results of its own.
     """
 
     name: str
     is_free: bool
     formula: Formula | None
-    count_flops: Callable[..., int] | None
-    read: frozenset[int | str]
-    written: frozenset[int | str]
+    count_flops: Counter | None
+    unread: frozenset[int | str]
+    written: tuple[tuple[int, str], ...]
     makes: bool
 
 
 def moved_size(tensor: Tensor) -> int:
     """Bytes that a kernel passes over to read or write a tensor once; what is expanded is there once."""
-    values = 1
-    for extent, stride in zip(tensor.shape, tensor.stride(), strict=True):
-        if stride:
-            values *= extent
-    return values * tensor.element_size()
+    strides = tensor.stride()
+    if 0 not in strides:
+        return tensor.nbytes
+    return prod(extent for extent, stride in zip(tensor.shape, strides, strict=True) if stride) * tensor.element_size()
 
 
 def number_type_of(dtype: torch.dtype) -> NumberType:
@@ -91,46 +94,54 @@ def work_of(
         return ()
     if traits.count_flops is None:
         return (Moved(traits.name, sizes),)
-    return (Moved(traits.name, sizes, traits.count_flops(*args, **kwargs, out_val=result), _type_of_product(args)),)
+    return (Moved(traits.name, sizes, traits.count_flops(args, kwargs, result), _type_of_product(args)),)
 
 
-def _passed_over(traits: _Traits, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> Iterator[Tensor]:
+def _passed_over(traits: _Traits, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> list[Tensor]:
     """Every tensor that is read, then every one that is written."""
-    given: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
-    for way in (traits.read, traits.written):
-        for place, value in given:
-            if place in way:
-                yield from _tensors(value)
+    found: list[Tensor] = []
+    for place, value in enumerate(args):
+        if place not in traits.unread:
+            _gather(value, found)
+    for name, value in kwargs.items():
+        if name not in traits.unread:
+            _gather(value, found)
+    for position, name in traits.written:
+        _gather(args[position] if position < len(args) else kwargs.get(name), found)
     if traits.makes:
-        yield from _tensors(result)
+        _gather(result, found)
+    return found
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def _gather(value: Any, found: list[Tensor]) -> None:
+    """Tensors, in lists too, join those that were found."""
     if isinstance(value, Tensor):
-        yield value
+        found.append(value)
     elif isinstance(value, (list, tuple)):
         for each in value:
-            yield from _tensors(each)
+            _gather(each, found)
+
+
+def _tensors(values: Sequence[Any]) -> list[Tensor]:
+    found: list[Tensor] = []
+    _gather(values, found)
+    return found
 
 
 @cache
 def _traits(func: Any) -> _Traits:
     arguments, packet = func._schema.arguments, func.overloadpacket
-    written = {
-        place
-        for position, argument in enumerate(arguments)
-        if argument.alias_info is not None and argument.alias_info.is_write
-        for place in (position, argument.name)
-    }
-    named = {place for position, argument in enumerate(arguments) for place in (position, argument.name)}
-    unread = {0, arguments[0].name} if arguments and packet in _OVERWRITING | _LIKE else set()
     return _Traits(
         name=packet.__name__,
         is_free=func.is_view or packet in _FREE,
         formula=_FORMULAS.get(packet),
-        count_flops=flop_registry.get(packet) or flop_registry.get(_out_of_place(packet)),
-        read=frozenset(named - unread),
-        written=frozenset(written),
+        count_flops=_counter(packet) or _counter(_out_of_place(packet)),
+        unread=frozenset({0, arguments[0].name} if arguments and packet in _OVERWRITING | _LIKE else ()),
+        written=tuple(
+            (position, argument.name)
+            for position, argument in enumerate(arguments)
+            if argument.alias_info is not None and argument.alias_info.is_write
+        ),
         makes=any(made.alias_info is None for made in func._schema.returns),
     )
 
@@ -140,19 +151,36 @@ def _out_of_place(packet: Any) -> Any:
     return getattr(_aten, packet.__name__.removesuffix("_"), None)
 
 
+def _counter(packet: Any) -> Counter | None:
+    """torch counts the same, but takes its arguments apart with care each time: most products are of these few."""
+    if packet in _LEFT_FACTORS:
+        return partial(_flops_of_product, _LEFT_FACTORS[packet])
+    return partial(_flops_by_torch, flop_registry[packet]) if packet in flop_registry else None
+
+
+def _flops_of_product(left: int, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> int:
+    flops: int = 2 * result.numel() * args[left].shape[-1]
+    return flops
+
+
+def _flops_by_torch(count: Any, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> int:
+    flops: int = count(*args, **kwargs, out_val=result)
+    return flops
+
+
 def _type_of_product(args: Sequence[Any]) -> NumberType:
     return number_type_of(next(each.dtype for each in args if isinstance(each, Tensor)))
 
 
 def _gathered(args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> list[Moved]:
     """Of a table only the rows that are asked for are read."""
-    indices = list(_tensors(args[1:]))
+    indices = _tensors(args[1:])
     return [moves("gather", *indices, result, result)]
 
 
 def _scattered(args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> list[Moved]:
     """Of the target only the places that are met are read and written."""
-    given = list(_tensors([*args[1:], *kwargs.values()]))
+    given = _tensors([*args[1:], *kwargs.values()])
     return [moves("scatter", *given, given[-1], given[-1])]
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.flop_counter import sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from lora_explorer.memory.kernels.attention import EfficientAttention, FlashAttention
 from lora_explorer.memory.watching.operator_work import moved_size
@@ -129,3 +129,25 @@ def test_a_kernel_that_computes_more_than_can_be_counted_leaves_the_work_unknown
     with watch:
         values(1 << 22, 1 << 20) @ values(1 << 20, 1 << 22)
     assert watch.work().operations == ()
+
+
+@pytest.mark.parametrize(
+    "multiply",
+    [
+        lambda: values(3, 5) @ values(5, 7),
+        lambda: torch.bmm(values(2, 3, 5), values(2, 5, 7)),
+        lambda: torch.addmm(values(7), values(3, 5), values(5, 7)),
+        lambda: torch.baddbmm(values(2, 3, 7), values(2, 3, 5), values(2, 5, 7)),
+        lambda: F.conv1d(values(2, 4, 9), values(6, 4, 3)),
+    ],
+)
+def test_products_are_counted_as_torch_counts_them(multiply: Callable[[], object]) -> None:
+    with FlopCounterMode(display=False) as counter:
+        multiply()
+    assert work_of(multiply).flops.sum() == counter.get_total_flops() > 0
+
+
+def test_a_product_added_in_place_makes_as_many_as_one_with_a_result_of_its_own() -> None:
+    factors = values(3, 5), values(5, 7)
+    inside, beside = work_of(lambda: values(3, 7).addmm_(*factors)), work_of(lambda: values(3, 7).addmm(*factors))
+    assert inside.flops.tolist() == beside.flops.tolist() == [2 * 3 * 5 * 7]
