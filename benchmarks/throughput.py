@@ -1,9 +1,10 @@
 """Hold speed estimates against public figures, each estimated without the figures it is held against.
 
-    python benchmarks/throughput.py [--json]
+    python benchmarks/throughput.py [FILE.jsonl...] [--json]
 
 presets/throughput.yml has the figures with their sources. A card's efficiency is the middle of its figures; a figure
-of a card is estimated from those of other models on it, and once more as if the card had none.
+of a card is estimated from those of other models on it, and once more as if the card had none. The runs of a FILE, as
+benchmarks/accuracy.py reads it, are estimated in the same two ways; one without a throughput of one GPU is named.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ import argparse
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import mean, median
+from typing import NamedTuple
 
-from throughput_rows import Figure, UnknownFigure, figures
+from measured_rows import UnknownRow
+from throughput_rows import Figure, UnknownFigure, figures, measured_figures
 
 from lora_explorer.memory import find_card
 from lora_explorer.speed.expectation import nearest_figures
@@ -28,23 +32,11 @@ MOSTLY_HOST = 0.7
 MOSTLY_WAITING = 0.5
 
 
-@dataclass(frozen=True)
-class Efficiency:
-    """The share of its data sheet that a card reached in a figure, as the Trainer would on it.
-
-    of_the_host: the card mostly waited, so that the share says nothing of it.
-    """
-
-    figure: Figure
-    share: float
-    of_the_host: bool
-
-
-@dataclass(frozen=True)
-class Estimated:
+class Estimated(NamedTuple):
     """A figure beside its estimate. without: what was left out of the estimate, its model or its card."""
 
     id: str
+    gpu: str
     without: str
     measured_seconds: float
     estimated_seconds: float
@@ -70,31 +62,66 @@ class Calibration:
     estimated: tuple[Estimated, ...]
 
 
+class Way(NamedTuple):
+    """What an estimate is made without.
+
+    group: of a figure; it and all of its group are left out. rest: what is left of figures then. efficiency: of a card,
+    by those of the cards that are left; None where they do not tell it.
+    """
+
+    group: Callable[[Figure], Hashable]
+    rest: Callable[[Figure, Sequence[Figure]], list[Figure]]
+    efficiency: Callable[[str, Mapping[str, float]], float | None]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="measured runs")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     try:
-        found = calibrate(list(figures()))
-    except UnknownFigure as error:
+        public = list(figures())
+        measured, left_out = measured_figures(options.files)
+    except (UnknownFigure, UnknownRow) as error:
         print(error, file=sys.stderr)
         return 1
-    print(json.dumps(asdict(found))) if options.json else _print(found)
+    for row in left_out:
+        print(f"{row}: no throughput of one GPU", file=sys.stderr)
+    found = calibrate(public)
+    beside = [each for without in WAYS for each in estimates(measured, public, without)]
+    if options.json:
+        print(json.dumps(asdict(found) | {"measured": [each._asdict() for each in beside]}))
+    else:
+        _print(found, beside)
     return 0
 
 
 def calibrate(public: Sequence[Figure]) -> Calibration:
     """Efficiencies, and how far estimates are off that leave out what they are held against."""
     host_seconds = _host_seconds(public)
-    found = _efficiencies(public, host_seconds)
-    estimated = (*_without_models(found), *_without_cards(found))
+    estimated = {without: list(estimates(public, public, without)) for without in WAYS}
+    errors = {without: _error(found, _held(public, without)) for without, found in estimated.items()}
     return Calibration(
-        {gpu: round(share, 2) for gpu, share in _by_card(found).items()},
+        {gpu: round(share, 2) for gpu, share in _by_card(public, host_seconds).items()},
         round(host_seconds, 7),
-        _error(each for each in estimated if each.without == "model"),
-        _error(each for each in estimated if each.without == "card"),
-        estimated,
+        errors["model"],
+        errors["card"],
+        (*estimated["model"], *estimated["card"]),
     )
+
+
+def estimates(asked: Iterable[Figure], public: Sequence[Figure], without: str) -> Iterator[Estimated]:
+    """Every asked figure that has an estimate, each made from what is left of the public ones."""
+    way = WAYS[without]
+    for figure in asked:
+        if figure.is_reference:
+            continue
+        rest = way.rest(figure, public)
+        host_seconds = _host_seconds(rest, _host_seconds(public))
+        efficiency = way.efficiency(figure.gpu, _by_card(rest, host_seconds))
+        if efficiency is not None:
+            seconds = _seconds(figure, rest, efficiency, host_seconds)
+            yield Estimated(figure.id, figure.gpu, without, figure.measured_seconds, seconds)
 
 
 def _host_seconds(public: Iterable[Figure], otherwise: float = 0.0) -> float:
@@ -103,80 +130,91 @@ def _host_seconds(public: Iterable[Figure], otherwise: float = 0.0) -> float:
     return median(figure.measured_seconds / figure.kernels for figure in waiting) if waiting else otherwise
 
 
-def _efficiencies(public: Sequence[Figure], host_seconds: float) -> list[Efficiency]:
-    """One for each figure; where one stands beside another card's, it is as much more or less than that card's."""
-    alone = [
-        Efficiency(f, f.share, host_seconds * f.kernels > MOSTLY_HOST * f.measured_seconds)
-        for f in public
-        if not f.compared_with
-    ]
-    known = _by_card(alone)
-    beside = {(f.kind, f.gpu): f.share for f in public if f.gpu == f.compared_with}
-    compared = [
-        Efficiency(f, known[f.compared_with] * f.share / beside[f.kind, f.compared_with], of_the_host=False)
-        for f in public
-        if f.compared_with not in ("", f.gpu)
-    ]
-    return [*alone, *compared]
+def _by_card(public: Sequence[Figure], host_seconds: float) -> dict[str, float]:
+    """The middle share of the data sheet that each card reached, leaving out where it mostly waited for the host.
 
-
-def _by_card(found: Iterable[Efficiency]) -> dict[str, float]:
+    What stands beside another card's figure is as much more or less than that card is known by.
+    """
     shares: dict[str, list[float]] = defaultdict(list)
-    for each in found:
-        if not each.of_the_host:
-            shares[each.figure.gpu].append(each.share)
+    for figure in public:
+        if not figure.compared_with and host_seconds * figure.kernels <= MOSTLY_HOST * figure.measured_seconds:
+            shares[figure.gpu].append(figure.share)
+    alone = {gpu: median(values) for gpu, values in shares.items()}
+    for figure in public:
+        if figure.compared_with and not figure.is_reference:
+            shares[figure.gpu].append(figure.share * _slower(figure, public, alone))
     return {gpu: median(values) for gpu, values in shares.items()}
 
 
-def _without_models(found: Sequence[Efficiency]) -> Iterator[Estimated]:
-    """Each figure from those of other models on its card, where there are any."""
-    of_all = _host_seconds(each.figure for each in found)
-    for each in found:
-        gpu, model = each.figure.gpu, each.figure.model
-        others = [other for other in found if (other.figure.gpu, other.figure.model) != (gpu, model)]
-        known = _by_card(others)
-        if gpu in known:
-            host_seconds = _host_seconds((other.figure for other in others), of_all)
-            yield _estimated(each, known[gpu], host_seconds, "model")
+def _slower(figure: Figure, public: Iterable[Figure], known: Mapping[str, float]) -> float:
+    """How much more of the data sheet the Trainer reaches than the software of this figure, on the card beside it."""
+    beside = next(f for f in public if f.is_reference and (f.kind, f.gpu) == (figure.kind, figure.compared_with))
+    return known[figure.compared_with] / beside.share
 
 
-def _without_cards(found: Sequence[Efficiency]) -> Iterator[Estimated]:
-    """Each figure as if there were none of its card, nor any that is known by it."""
-    of_all = _host_seconds(each.figure for each in found)
-    for each in found:
-        gpu = each.figure.gpu
-        others = [other for other in found if gpu not in (other.figure.gpu, other.figure.compared_with)]
-        nearest = nearest_figures(find_card(gpu), _by_card(others))
-        host_seconds = _host_seconds((other.figure for other in others), of_all)
-        yield _estimated(each, median(nearest.values()), host_seconds, "card")
+def _seconds(figure: Figure, rest: Sequence[Figure], efficiency: float, host_seconds: float) -> float:
+    seconds = figure.sheet_seconds / efficiency
+    if not figure.compared_with:
+        return max(seconds, host_seconds * figure.kernels)
+    alone = _by_card([f for f in rest if not f.compared_with], host_seconds)
+    return seconds * _slower(figure, rest, alone)
 
 
-def _estimated(each: Efficiency, efficiency: float, host_seconds: float, without: str) -> Estimated:
-    figure = each.figure
-    if figure.compared_with:
-        # As much slower as that software was on the card beside it.
-        seconds = figure.measured_seconds * each.share / efficiency
-    else:
-        seconds = max(figure.sheet_seconds / efficiency, host_seconds * figure.kernels)
-    return Estimated(figure.id, without, figure.measured_seconds, seconds)
+def _model_on_card(figure: Figure) -> Hashable:
+    return figure.gpu, figure.model
 
 
-def _error(estimated: Iterable[Estimated]) -> SpeedError:
-    compared = list(estimated)
-    errors = [abs(each.error_percent) for each in compared]
+def _without_model(figure: Figure, public: Sequence[Figure]) -> list[Figure]:
+    """All but those of its model on its card; what its software did on the card beside it says nothing of that."""
+    return [f for f in public if f.is_reference or _model_on_card(f) != _model_on_card(figure)]
+
+
+def _without_card(figure: Figure, public: Sequence[Figure]) -> list[Figure]:
+    """As if there were no figures of its card, nor any that are known by it."""
+    return [f for f in public if figure.gpu not in (f.gpu, f.compared_with)]
+
+
+def _of_nearest(gpu: str, known: Mapping[str, float]) -> float:
+    return median(nearest_figures(find_card(gpu), known).values())
+
+
+WAYS = {
+    "model": Way(_model_on_card, _without_model, lambda gpu, known: known.get(gpu)),
+    "card": Way(lambda figure: figure.gpu, _without_card, _of_nearest),
+}
+
+
+def _held(public: Sequence[Figure], without: str) -> int:
+    """How many figures lie in a range that is itself made without any figure of their group."""
+    groups: dict[Hashable, list[Figure]] = defaultdict(list)
+    for figure in public:
+        groups[WAYS[without].group(figure)].append(figure)
+    held = 0
+    for group in groups.values():
+        rest = WAYS[without].rest(group[0], public)
+        others = [each.ratio for each in estimates(rest, rest, without)]
+        found = estimates(group, public, without)
+        held += sum(min(others) <= each.ratio <= max(others) for each in found)
+    return held
+
+
+def _error(estimated: Sequence[Estimated], held: int) -> SpeedError:
+    errors = [abs(each.error_percent) for each in estimated]
+    ratios = [each.ratio for each in estimated]
     return SpeedError(
-        figures=len(compared),
-        cards=len({each.id.partition(",")[0] for each in compared}),
+        figures=len(estimated),
+        cards=len({each.gpu for each in estimated}),
         mean_percent=round(mean(errors), 1),
         worst_percent=round(max(errors), 1),
-        shortest=round(min(each.ratio for each in compared), 2),
-        longest=round(max(each.ratio for each in compared), 2),
+        shortest=round(min(ratios), 2),
+        longest=round(max(ratios), 2),
+        held=held,
     )
 
 
-def _print(found: Calibration) -> None:
+def _print(found: Calibration, measured: Sequence[Estimated]) -> None:
     print(f"{'figure':<66} {'left out':>8} {'measured':>9} {'estimated':>9} {'error':>7}")
-    for each in found.estimated:
+    for each in (*found.estimated, *measured):
         print(
             f"{each.id:<66} {each.without:>8} {each.measured_seconds:>8.3f}s {each.estimated_seconds:>8.3f}s "
             f"{each.error_percent:>+6.1f}%"

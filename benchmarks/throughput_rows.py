@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
-from measured_rows import RowAdapter
+from measured_rows import Row, RowAdapter, adapter_of, card_of, complete, model_of, step_of
 
 from lora_explorer import presets
 from lora_explorer.base_models import base_model_from_config
@@ -53,6 +55,11 @@ class Figure:
     compared_with: str
 
     @property
+    def is_reference(self) -> bool:
+        """Whether others are compared with it, so that it says what its software does and nothing of its card."""
+        return self.gpu == self.compared_with
+
+    @property
     def share(self) -> float:
         """Of the data sheet."""
         return self.sheet_seconds / self.measured_seconds
@@ -60,7 +67,7 @@ class Figure:
 
 def figures() -> Iterator[Figure]:
     """Every figure of presets/throughput.yml. Raises UnknownFigure."""
-    file = yaml.safe_load((presets.folder() / "throughput.yml").read_text(encoding="utf-8"))
+    file = _public()
     for group in file["groups"]:
         unknown = set(group) - GROUP_COLUMNS
         for run in group["runs"]:
@@ -69,6 +76,46 @@ def figures() -> Iterator[Figure]:
             raise UnknownFigure(f"unknown columns {', '.join(sorted(unknown))}")
         for run in group["runs"]:
             yield _figure(run, group, file)
+
+
+def measured_figures(files: Iterable[Path]) -> tuple[list[Figure], list[str]]:
+    """Measured runs with the throughput of one GPU, and the ids of those without. Raises UnknownRow."""
+    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = [complete(json.loads(line)) for line in lines]
+    told = [row for row in rows if "tokens_per_s" in row["measured"].get("throughput", {})]
+    return [_measured_figure(row) for row in told], [row["id"] for row in rows if row not in told]
+
+
+def _measured_figure(row: Row) -> Figure:
+    card = card_of(row)
+    step = step_of(row, card)
+    traced = run_of(load_skeleton(model_of(row)), step, adapter_of(row))
+    timed = device_time(work_of_whole_step(traced, step), step, rates_of(card, tf32=False))
+    return Figure(
+        id=row["id"],
+        gpu=card.name,
+        model=_name_of(row),
+        tokens=step.tokens,
+        measured_seconds=step.tokens / row["measured"]["throughput"]["tokens_per_s"],
+        sheet_seconds=timed.total_seconds,
+        kernels=timed.kernels,
+        kind="",
+        compared_with="",
+    )
+
+
+def _name_of(row: Row) -> str:
+    """What presets/throughput.yml calls the model, so that its figures there can be left out; else the row's name."""
+    config: Mapping[str, Any] = row["model_config"]
+    for name, known in _public()["models"].items():
+        if all(config[key] == known[key] for key in config.keys() & known.keys()):
+            return str(name)
+    return str(row["model_id"])
+
+
+@cache
+def _public() -> Any:
+    return yaml.safe_load((presets.folder() / "throughput.yml").read_text(encoding="utf-8"))
 
 
 def _figure(run: Mapping[str, Any], group: Mapping[str, Any], file: Mapping[str, Any]) -> Figure:

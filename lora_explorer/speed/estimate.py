@@ -10,6 +10,7 @@ from lora_explorer.base_models import BaseModel
 from lora_explorer.errors import SpeedUnknown
 from lora_explorer.memory import Card
 from lora_explorer.memory.estimate import trace_one_step
+from lora_explorer.memory.kernels.experts import EXPERT_PRODUCT
 from lora_explorer.memory.plan.step import Step
 from lora_explorer.settings import Recipe
 from lora_explorer.speed.expectation import Expectation, expectation_of
@@ -19,6 +20,9 @@ from lora_explorer.speed.rates import rates_of
 from lora_explorer.speed.result import LimitedBy, SpeedEstimate
 from lora_explorer.speed.roofline import DeviceTime, device_time
 from lora_explorer.speed.step_work import StepWork, work_of_whole_step
+
+_OLDEST_WITH_FIGURES = (8, 0)
+_OUTSIDE = "its time may lie outside the range."
 
 
 def estimate_speed(
@@ -89,7 +93,7 @@ def _estimated(recipe: Recipe, card: Card, step: Step, timed: DeviceTime, expect
         efficiency=expectation.efficiency,
         origin=expectation.origin,
         based_on=expectation.words,
-        assumptions=tuple(_assumptions(recipe, card, step, timed)),
+        assumptions=(*_assumptions(recipe, card, step, timed), *_not_covered(card, timed, expectation)),
     )
 
 
@@ -99,8 +103,8 @@ def _assumptions(recipe: Recipe, card: Card, step: Step, timed: DeviceTime) -> I
         f"the host is taken to need {1e6 * HOST_SECONDS_PER_KERNEL:.0f} µs to launch one."
     )
     yield "Positions that are padding count as tokens."
-    if recipe.sample_packing:
-        yield "Attention over packed rows looks no further than a document."
+    if step.packed:
+        yield _packed_words(timed)
     if step.dtype == "bfloat16" and not card.bf16:
         yield f"{card.name} emulates bfloat16: its products are taken to run at the rate of float32, or more slowly."
     if step.loss == "cut":
@@ -111,6 +115,23 @@ def _assumptions(recipe: Recipe, card: Card, step: Step, timed: DeviceTime) -> I
         yield "8-bit products are taken to run at twice the rate of half-precision ones."
     if step.optimizer.startswith("paged_"):
         yield "A paged optimizer is taken to stay on the card; what moves to the host and back takes longer."
+
+
+def _packed_words(timed: DeviceTime) -> str:
+    kernels = [operation.attends for operation in timed.work.operations if operation.attends is not None]
+    if kernels and all(attends.keeps_apart for attends in kernels):
+        return "Attention over packed rows looks no further than a document."
+    return "Attention over packed rows computes pairs of tokens of different documents too."
+
+
+def _not_covered(card: Card, timed: DeviceTime, expectation: Expectation) -> Iterator[str]:
+    """What no public figure is of, so that real time may lie outside the range."""
+    if any(operation.name == EXPERT_PRODUCT for operation in timed.work.operations):
+        yield f"No public figure is of a mixture of experts: {_OUTSIDE}"
+    if expectation.origin == "others" and card.compute_capability is None:
+        yield f"No public figure is of an AMD card: {_OUTSIDE}"
+    if expectation.origin == "others" and not card.reaches(_OLDEST_WITH_FIGURES):
+        yield f"No public figure is of a card as old as {card.name}: {_OUTSIDE}"
 
 
 def _link_words(card: Card, timed: DeviceTime) -> str:

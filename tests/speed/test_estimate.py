@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from lora_explorer.base_models import base_model_from_config
 from lora_explorer.errors import SpeedUnknown
 from lora_explorer.memory import estimate as memory_estimate
 from lora_explorer.memory import estimate_memory, find_card
@@ -14,7 +16,7 @@ from lora_explorer.memory.runs import run_families
 from lora_explorer.speed import MeasuredEfficiency, SpeedEstimate, estimate_speed
 from lora_explorer.speed.measured_error import EFFICIENCIES, HOST_SECONDS_PER_KERNEL, OF_KNOWN_CARDS, OF_OTHER_CARDS
 
-from .models import a100, llama, recipe_of
+from .models import LLAMA, a100, llama, recipe_of
 
 FULL = dict.fromkeys(("adapter", "lora_r", "lora_alpha", "lora_target_linear", "lora_mlp_kernel"))
 
@@ -98,6 +100,19 @@ def test_attention_over_packed_rows_looks_no_further_than_a_document() -> None:
 
 
 @pytest.mark.parametrize(
+    ("attention", "apart"), [("flash_attention_2", True), ("sdpa", True), ("eager", False), (None, False)]
+)
+def test_packed_documents_are_apart_for_time_where_the_kernel_keeps_them_apart(
+    attention: str | None, apart: bool
+) -> None:
+    packed = recipe_of(sample_packing=True, attn_implementation=attention, micro_batch_size=2)
+    whole, short = (estimate_speed(packed, llama(), card=a100(), document_tokens=tokens) for tokens in (None, 256))
+    assert (short.flops_per_step < whole.flops_per_step) is apart
+    told = "looks no further than a document" if apart else "different documents too"
+    assert any(told in sentence for sentence in short.assumptions)
+
+
+@pytest.mark.parametrize(
     "optimizer", ["adamw_torch", "adamw_torch_fused", "adamw_bnb_8bit", "adafactor", "muon", "lion_8bit"]
 )
 def test_an_optimizer_takes_time_for_the_bytes_it_moves(optimizer: str) -> None:
@@ -164,6 +179,31 @@ def test_tf32_makes_float32_products_faster_where_there_are_cores_for_it() -> No
     single = {"bf16": False, "fp16": False}
     assert speed_of(tf32=True, **single).expected_step_seconds < speed_of(**single).expected_step_seconds
     assert speed_of("T4", tf32=True, **single).expected_step_seconds == speed_of("T4", **single).expected_step_seconds
+
+
+@pytest.mark.parametrize(
+    ("gpu", "told"),
+    [("MI300X", "an AMD card"), ("T4", "a card as old as T4"), ("RTX 3090", None), ("H200 141GB", None)],
+)
+def test_cards_that_no_public_figure_is_like_say_so(gpu: str, told: str | None) -> None:
+    found = [sentence for sentence in speed_of(gpu).assumptions if "No public figure" in sentence]
+    assert found == ([f"No public figure is of {told}: its time may lie outside the range."] if told else [])
+
+
+def test_a_card_that_previews_were_timed_on_needs_no_public_figure() -> None:
+    measured = MeasuredEfficiency("T4", 0.5, 0.4, 0.6, steps=20, runs=1)
+    speed = estimate_speed(recipe_of(), llama(), card=find_card("T4"), measured=measured)
+    assert not any("No public figure" in sentence for sentence in speed.assumptions)
+
+
+@pytest.mark.parametrize("gpu", ["A100 80GB SXM", "T4"])
+def test_a_mixture_of_experts_says_that_no_public_figure_is_of_one(gpu: str) -> None:
+    config = {**LLAMA, "model_type": "mixtral", "num_local_experts": 4, "num_experts_per_tok": 2}
+    mixture = base_model_from_config(json.dumps(config), "owner/mixture")
+    recipe = recipe_of(base_model="owner/mixture", micro_batch_size=1, sequence_len=256)
+    for base_model, expected in ((mixture, True), (llama(), False)):
+        speed = estimate_speed(recipe, base_model, card=find_card(gpu))
+        assert any("of a mixture of experts" in sentence for sentence in speed.assumptions) is expected
 
 
 def test_copies_to_the_host_are_waited_for_only_where_they_are_not_hidden() -> None:

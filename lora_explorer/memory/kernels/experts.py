@@ -15,6 +15,8 @@ from lora_explorer.memory.watching.work import Moved
 
 # transformers' implementation that sorts tokens by expert and multiplies all groups at once.
 IMPLEMENTATION = "grouped_mm"
+# What a kernel is called that multiplies tokens with the weights of their experts.
+EXPERT_PRODUCT = "expert_mm"
 
 
 def grouped_forms() -> dict[Any, Any]:
@@ -64,7 +66,7 @@ def _grouped_work(args: Sequence[Any], kwargs: dict[str, Any], result: Tensor) -
     else:
         # Rows, or what is summed over, are shared out among the experts.
         flops = 2 * left.shape[-2] * left.shape[-1] * right.shape[-1]
-    return [moves("grouped_mm", left, right, result, flops=flops, number_type=number_type_of(left.dtype))]
+    return [moves(EXPERT_PRODUCT, left, right, result, flops=flops, number_type=number_type_of(left.dtype))]
 
 
 def _looped_work(args: Sequence[Any], kwargs: dict[str, Any], result: Tensor) -> list[Moved]:
@@ -84,5 +86,5 @@ def _looped_gradient_work(args: Sequence[Any], kwargs: dict[str, Any], result: S
 
 def _one_by_one(experts: int, flops: int, *moved: Tensor) -> list[Moved]:
     """A product for each expert, told of as one kernel and `experts - 1` that have nothing left to do."""
-    whole = moves("mm", *moved, flops=flops, number_type=number_type_of(moved[0].dtype))
-    return [whole, *(Moved("mm", [0], number_type=whole.number_type) for _ in range(experts - 1))]
+    whole = moves(EXPERT_PRODUCT, *moved, flops=flops, number_type=number_type_of(moved[0].dtype))
+    return [whole, *(Moved(EXPERT_PRODUCT, [0], number_type=whole.number_type) for _ in range(experts - 1))]
