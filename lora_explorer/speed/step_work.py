@@ -77,13 +77,16 @@ def _of_passes(run: TracedRun, micro_batches: int, document_tokens: int | None) 
 
 def _of_optimizer(name: str, trained: Sequence[TrainedTensor]) -> Iterator[StepWork]:
     """Some take many tensors with one launch, others one after the other."""
-    together = name == _FUSED or OPTIMIZERS[name].order == "together"
     for work, tensors in work_of_step(name, trained):
-        launches = -(-tensors // _TENSORS_OF_A_LAUNCH) if together else tensors
+        launches = -(-tensors // _TENSORS_OF_A_LAUNCH) if _takes_many(name) else tensors
         runs = np.full(len(work.operations), float(launches))
         share = tensors / launches
         flops, moved = work.flops.astype(float), work.bytes_of_operations.astype(float)
         yield StepWork(work.operations, runs, flops * share, moved * share)
+
+
+def _takes_many(name: str) -> bool:
+    return name == _FUSED or OPTIMIZERS[name].order == "together"
 
 
 def _of_gradients(trained: Sequence[TrainedTensor], step: Step) -> Iterator[StepWork]:

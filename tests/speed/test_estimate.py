@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from lora_explorer.base_models import base_model_from_config
-from lora_explorer.errors import SpeedUnknown
+from lora_explorer.errors import MemoryUnknown, SpeedUnknown
 from lora_explorer.memory import estimate as memory_estimate
 from lora_explorer.memory import estimate_memory, find_card
 from lora_explorer.memory.runs import run_families
 from lora_explorer.speed import MeasuredEfficiency, SpeedEstimate, estimate_speed
+from lora_explorer.speed import estimate as speed_estimate
 from lora_explorer.speed.measured_error import EFFICIENCIES, HOST_SECONDS_PER_KERNEL, OF_KNOWN_CARDS, OF_OTHER_CARDS
 
 from .models import LLAMA, a100, llama, recipe_of
@@ -168,6 +169,13 @@ def test_more_tokens_than_can_be_counted_are_refused_in_a_sentence() -> None:
         speed_of(micro_batch_size=256, sequence_len=4_194_304, attn_implementation="eager")
 
 
+@pytest.mark.parametrize("optimizer", ["ao_adamw_8bit", "flash_adamw"])
+def test_an_optimizer_that_cannot_be_traced_is_refused_as_its_memory_is(optimizer: str) -> None:
+    with pytest.raises(MemoryUnknown, match=optimizer) as refused:
+        speed_of(optimizer=optimizer)
+    assert refused.value.findings[0].setting == "optimizer"
+
+
 def test_emulated_bfloat16_is_slower_than_float16_and_says_so() -> None:
     emulated, native = speed_of("T4"), speed_of("T4", bf16=False, fp16=True)
     assert emulated.expected_step_seconds > native.expected_step_seconds
@@ -233,3 +241,54 @@ def test_memory_and_speed_share_one_trace(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(traced) == 1
     estimate_speed(recipe, llama(), card=a100())
     assert len(traced) == 1
+
+
+def anew() -> None:
+    """Nothing that was traced or counted before is at hand."""
+    run_families._families.clear()
+    speed_estimate._work.cache_clear()
+
+
+# One recipe after another that may share its trace: every one differs in the work of a step, or in nothing of it.
+DROPS = {"lora_dropout": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same_work"),
+    [
+        ({}, {"optimizer": "sgd"}, False),
+        ({}, {"optimizer": "lion_8bit"}, False),
+        ({}, {"optimizer": "adafactor"}, False),
+        ({"optimizer": "muon"}, {}, False),
+        ({}, {"max_grad_norm": 0}, False),
+        ({}, {"gradient_accumulation_steps": 4}, False),
+        ({}, {"optimizer": "sgd", "lora_r": 24}, False),
+        ({}, DROPS, False),
+        (DROPS, {}, False),
+        (DROPS, {"lora_dropout": 0.3}, True),
+        ({}, {"lora_alpha": 64}, True),
+        ({"lora_alpha": 16}, {"lora_alpha": 64}, True),
+    ],
+    ids=str,
+)
+def test_recipes_that_share_a_trace_have_their_own_figures(
+    first: dict[str, Any], second: dict[str, Any], same_work: bool
+) -> None:
+    anew()
+    alone = speed_of(**second)
+    anew()
+    before, after = speed_of(**first), speed_of(**second)
+    assert after == alone
+    work = [(each.flops_per_step, each.bytes_moved_per_step, each.kernels_per_step) for each in (before, after)]
+    assert (work[0] == work[1]) is same_work
+
+
+@pytest.mark.parametrize("settings", [{"optimizer": "sgd"}, {"max_grad_norm": 0}, {"lora_alpha": 64}], ids=str)
+def test_what_does_not_change_the_passes_is_not_traced_again(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anew()
+    passes = {name: time for name, time in speed_of().stages.items() if name != "optimizer"}
+    monkeypatch.setattr(run_families, "trace_run", None)
+    found = {name: time for name, time in speed_of(**settings).stages.items() if name != "optimizer"}
+    assert found == pytest.approx(passes)

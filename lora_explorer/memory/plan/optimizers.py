@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from lora_explorer.errors import MemoryUnknown
-from lora_explorer.memory.plan.published_optimizers import INSTEAD_OF_UNKNOWN, PUBLISHED, TOGETHER, UNKNOWN, published
+from lora_explorer.memory.plan.published_optimizers import PUBLISHED, TOGETHER, published, unknown_optimizer
 from lora_explorer.memory.watching.operator_work import moves
 from lora_explorer.memory.watching.trace import Category
 from lora_explorer.memory.watching.watch import StorageWatch, declare
@@ -77,22 +77,21 @@ class Optimizer(NamedTuple):
 @lru_cache(maxsize=32)
 def trace_optimizer(name: str, tensors: tuple[TrainedTensor, ...], *, clips_gradients: bool) -> OptimizerTrace:
     """Births and deaths of an optimizer step. Raises MemoryUnknown for an optimizer that cannot be traced."""
-    optimizer = OPTIMIZERS.get(name)
-    if optimizer is None:
-        reason = UNKNOWN.get(name, "its states cannot be traced here")
-        suggestion = INSTEAD_OF_UNKNOWN.get(name, "adamw_torch_fused")
-        sentence = f"The memory of the optimizer {name} is not known: {reason}."
-        raise MemoryUnknown(sentence, setting="optimizer", suggestion=suggestion)
-    if name.startswith("flash_") and all(tensor.dtype is torch.float32 for tensor in tensors):
-        raise MemoryUnknown(
-            f"The optimizer {name} stops where every trained weight is in float32, as adapters are.",
-            setting="optimizer",
-            suggestion="adamw_torch_fused",
-        )
+    optimizer = _traceable(name, tensors)
     groups = [[tensor for tensor in tensors if tensor.decayed is decayed] for decayed in (True, False)]
     steps = _trace_loop(optimizer, groups) if optimizer.order == "one loop" else _trace_each(name, groups)
     clipping = _trace_clipping(len(tensors)) if clips_gradients and tensors else StepEvents()
     return OptimizerTrace(clipping, *steps)
+
+
+def _traceable(name: str, tensors: Sequence[TrainedTensor]) -> Optimizer:
+    """Raises MemoryUnknown for an optimizer that cannot be traced."""
+    if name not in OPTIMIZERS:
+        raise unknown_optimizer(name)
+    if name.startswith("flash_") and all(tensor.dtype is torch.float32 for tensor in tensors):
+        sentence = f"The optimizer {name} stops where every trained weight is in float32, as adapters are."
+        raise MemoryUnknown(sentence, setting="optimizer", suggestion="adamw_torch_fused")
+    return OPTIMIZERS[name]
 
 
 def managed_bytes(name: str, tensors: Sequence[TrainedTensor]) -> int:
@@ -105,7 +104,7 @@ def work_of_step(name: str, tensors: Sequence[TrainedTensor]) -> Iterator[tuple[
 
     Raises MemoryUnknown as `trace_optimizer`.
     """
-    if OPTIMIZERS[name].order == "one loop":
+    if _traceable(name, tensors).order == "one loop":
         yield trace_optimizer(name, tuple(tensors), clips_gradients=False).later.work, 1
         return
     for tensor, count in Counter(tensors).items():

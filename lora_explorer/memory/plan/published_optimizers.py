@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lora_explorer.errors import MemoryUnknown
 from lora_explorer.memory.watching.operator_work import moves
 from lora_explorer.memory.watching.watch import declare
 from lora_explorer.memory.watching.work import FROM_HOST, TO_HOST
@@ -255,3 +256,11 @@ def published(name: str, *, embedding: bool) -> Callable[[Any], PublishedOptimiz
     """A maker of the optimizer for parameters that are, or are not, embeddings, output heads or saved modules."""
     chosen = INSTEAD_FOR_EMBEDDINGS.get(name, PUBLISHED[name]) if embedding else PUBLISHED[name]
     return lambda groups: PublishedOptimizer(groups, chosen)
+
+
+def unknown_optimizer(name: str) -> MemoryUnknown:
+    """The refusal of an optimizer that cannot be traced, with one to take instead."""
+    reason = UNKNOWN.get(name, "its states cannot be traced here")
+    suggestion = INSTEAD_OF_UNKNOWN.get(name, "adamw_torch_fused")
+    sentence = f"The memory of the optimizer {name} is not known: {reason}."
+    return MemoryUnknown(sentence, setting="optimizer", suggestion=suggestion)
