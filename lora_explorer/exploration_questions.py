@@ -86,9 +86,10 @@ def advice(
 
 
 def card_offers(recipe: Recipe, base_model: BaseModel, *, expandable_segments: bool) -> tuple[CardOffer, ...]:
-    """Cards that hold the run as it is, the smallest first. Raises what the estimate raises."""
+    """Cards that hold the run as it is, the cheapest first. Raises what the estimate raises."""
     with quiet_libraries():
         from lora_explorer.exploration.card_offers import offers_for
         from lora_explorer.memory import estimate_memory
 
-        return offers_for(estimate_memory(recipe, base_model, expandable_segments=expandable_segments))
+        estimate = estimate_memory(recipe, base_model, expandable_segments=expandable_segments)
+        return offers_for(recipe, base_model, estimate)

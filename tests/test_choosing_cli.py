@@ -54,12 +54,15 @@ def test_a_sweep_prints_one_object_a_point_and_then_where_cards_end(config: Path
     estimate = json.loads(run("estimate", config, "--gpu", "RTX 4090", "--json").stdout)
     (now,) = (point for point in points if point["at"]["lora_r"] == "8")
     assert now["process_bytes"] == estimate["process_bytes"]
+    (time,) = json.loads(run("time", config, "--gpu", "RTX 4090", "--json").stdout)["cards"]
+    assert now["tokens_per_second"] == time["tokens_per_second"]
 
 
 def test_people_see_lines_and_a_sentence_about_each_card(config: Path) -> None:
     shown = run("sweep", config, "--over", RANKS, "--over", "targets=attention,mlp", "--gpu", "L4").stdout
     assert shown.startswith("Rank × Targets: 6 points\n")
     assert "MLP only" in shown
+    assert "Tokens/s, L4" in shown
     assert "L4: holds lora_r up to, by targets: attention only: 16, MLP only: 16." in shown
 
 
@@ -115,13 +118,23 @@ def test_advice_is_what_fits_what_to_change_and_which_cards_to_take(config: Path
     enough = [each["makes_fit"] for each in record["changes"]]
     assert enough == sorted(enough, reverse=True)
     assert (record["combination"] is None) == any(enough)
+    assert all(change["speed_factor"] > 0 for change in record["changes"])
+    costs = [each["usd_per_million_tokens"] for each in record["cards"] if each["usd_per_million_tokens"]]
+    assert costs == sorted(costs)
+    assert len(costs) > 2
     assert all(step["source"] for change in record["changes"] for step in change["steps"])
     sizes = [each["capacity_bytes"] for each in record["cards"]]
-    assert sizes == sorted(sizes)
     assert min(sizes) > record["capacity_bytes"]
 
 
 def test_people_get_advice_in_tables(config: Path) -> None:
     shown = " ".join(run("advise", config, "--gpu", "L4").stdout.split())
-    for words in ("L4: fits", "The largest that fits", "What would save memory", "the smallest first"):
+    for words in (
+        "L4: fits",
+        "The largest that fits",
+        "What would save memory",
+        "the cheapest first",
+        "a million tokens",
+        "at prices of",
+    ):
         assert words in shown

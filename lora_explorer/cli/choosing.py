@@ -48,7 +48,7 @@ def sweep(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV and nothing else.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line and nothing else.")] = False,
 ) -> None:
-    """Predict every combination of one or two settings: counts, memory, and where cards end."""
+    """Predict every combination of one or two settings: counts, memory, speed, and where cards end."""
     if as_csv and as_json:
         raise typer.BadParameter("--csv and --json exclude each other.")
     with _wrong_call():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 from lora_explorer.base_models import BaseModel
 from lora_explorer.errors import ExplorerError
 from lora_explorer.exploration.costs import LEVELS, Cost, cost_of
+from lora_explorer.exploration.pace import Pace, pace_of
 from lora_explorer.memory import Card, MemoryEstimate, estimate_memory
 from lora_explorer.memory.savings import Estimate, Saving, find_savings, shown_bytes
 from lora_explorer.memory.switches import ALLOCATOR, Switch
@@ -45,10 +47,11 @@ class Situation(NamedTuple):
 
 @dataclass(frozen=True)
 class Step:
-    """One change, with what it costs."""
+    """One change. speed_factor: tokens a second after it over those before, as expected; None where unknown."""
 
     saving: Saving
     cost: Cost
+    speed_factor: float | None = None
 
 
 @dataclass(frozen=True)
@@ -81,18 +84,25 @@ class Advice:
         """Of the dearest of its steps."""
         return max(step.cost.rank for step in self.steps)
 
+    @property
+    def speed_factor(self) -> float | None:
+        """Of all steps together; None where that of one is unknown."""
+        factors = [step.speed_factor for step in self.steps if step.speed_factor is not None]
+        return math.prod(factors) if len(factors) == len(self.steps) else None
+
 
 def find_advice(situation: Situation) -> Iterator[Advice | None]:
     """One entry for each single change, as soon as it is traced; None for one that saves nothing.
 
     Raises what the estimate raises for the recipe itself.
     """
+    pace = _pace(situation)
     for saving in _savings(situation, len(LEVELS)):
-        yield None if saving is None else Advice((_step(saving),), saving.makes_fit)
+        yield None if saving is None else Advice((_step(situation, saving, pace),), saving.makes_fit)
 
 
 def rank_advice(advice: Iterable[Advice | None]) -> tuple[Advice, ...]:
-    """What makes the run fit comes first, the cheapest of it on top; then what saves most.
+    """What makes the run fit comes first: what costs least on top, of that the fastest; then what saves most.
 
     Of values of one setting that save the same, the first.
     """
@@ -106,7 +116,7 @@ def rank_advice(advice: Iterable[Advice | None]) -> tuple[Advice, ...]:
 def _order(advice: Advice) -> tuple[float, ...]:
     if not advice.makes_fit:
         return 1, -advice.saved_bytes
-    return 0, advice.cost_rank, -advice.saved_bytes
+    return 0, advice.cost_rank, -round(advice.speed_factor or 1.0, 2), -advice.saved_bytes
 
 
 def find_combination(situation: Situation) -> Advice | None:
@@ -167,7 +177,7 @@ def _stepped(situation: Situation, savings: Sequence[Saving]) -> Iterator[Step]:
     """Each change with what it saves after those before it."""
     for saving in savings:
         after = situation.after(saving)
-        yield _step(_between(situation, after, saving))
+        yield _step(situation, _between(situation, after, saving), _pace(situation))
         situation = after
 
 
@@ -191,5 +201,12 @@ def _savings(situation: Situation, most: int) -> Iterator[Saving | None]:
     return find_savings(recipe, base_model, estimate, card=card, expandable_segments=expandable, among=is_cheap)
 
 
-def _step(saving: Saving) -> Step:
-    return Step(saving, cost_of(saving.setting, saving.value))
+def _step(situation: Situation, saving: Saving, pace: Pace | None) -> Step:
+    """pace: before the change."""
+    after = _pace(situation.after(saving)) if pace is not None else None
+    factor = after.expected / pace.expected if pace is not None and after is not None else None
+    return Step(saving, cost_of(saving.setting, saving.value), factor)
+
+
+def _pace(situation: Situation) -> Pace | None:
+    return pace_of(situation.recipe, situation.base_model, situation.card)

@@ -1,4 +1,4 @@
-"""What one configuration comes to: counts, memory and cards, or the sentence that says why not."""
+"""What one configuration comes to: counts, memory, cards and speed, or the sentence that says why not."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from lora_explorer.base_models import BaseModel
 from lora_explorer.errors import AdapterRefused, InvalidSettings, MemoryUnknown
+from lora_explorer.exploration.pace import Pace, pace_of
 from lora_explorer.memory import Card, CardFit, estimate_memory
 from lora_explorer.settings import Recipe
 
@@ -25,7 +26,7 @@ class Prediction:
     """trainable_params, adapter_file_bytes, scaling: None where the settings are refused.
 
     process_bytes: at the peak, on the first card or without a limit; None where the memory is not known. fits: one for
-    each card. problem: why something is not known, setting: which one is at fault.
+    each card. pace: on the first card. problem: why something is not known, setting: which one is at fault.
     """
 
     trainable_params: int | None = None
@@ -33,6 +34,7 @@ class Prediction:
     scaling: float | None = None
     process_bytes: int | None = None
     fits: tuple[CardFit, ...] = ()
+    pace: Pace | None = None
     problem: str = ""
     setting: str = ""
 
@@ -76,4 +78,4 @@ def _with_memory(counted: Prediction, question: Question) -> Prediction:
     except (MemoryUnknown, AdapterRefused) as error:
         return replace(counted, problem=error.findings[0].message, setting=error.findings[0].setting)
     held = estimate.process_bytes_on(estimate.fit_on(card.name) if card else None)
-    return replace(counted, process_bytes=held, fits=estimate.fits)
+    return replace(counted, process_bytes=held, fits=estimate.fits, pace=pace_of(recipe, base_model, card))

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lora_explorer.report import verdicts, words
+from lora_explorer.report import speed_words, verdicts, words
 from lora_explorer.report.html import Html, join, tag
 from lora_explorer.report.savings import change_in_words
 from lora_explorer.settings import SETTINGS
@@ -44,7 +44,18 @@ def largest_in_words(found: Largest) -> str:
 
 def step_in_words(step: Step) -> str:
     """What it costs, and why, with the source."""
-    return f"{PAID_WITH[step.cost.level]}: {step.cost.note} ({step.cost.source})"
+    paid = ", ".join(filter(None, (_paid_with(step), speed_words.change(step.speed_factor))))
+    return f"{paid}: {step.cost.note} ({step.cost.source})"
+
+
+def _paid_with(step: Step) -> str:
+    """What is known of any run, where the speed of this one does not tell more."""
+    slower = speed_words.change(step.speed_factor).endswith("slower")
+    if step.cost.level == "nothing" and slower:
+        return PAID_WITH["time"]
+    if step.cost.level == "time" and step.speed_factor is not None and not slower:
+        return "costs little time"
+    return PAID_WITH[step.cost.level]
 
 
 def advice_list(advice: Sequence[Advice], touches: Callable[[Advice], Touches] = lambda each: each.changes) -> Html:
@@ -89,8 +100,25 @@ def _largest_line(found: Largest, touches: Callable[[Largest], Touches] | None) 
     return tag("li", tag("span", largest_in_words(found)), button, data_setting=found.setting)
 
 
+def offer_in_words(offer: CardOffer) -> str:
+    """L40S: fits, with 5.2 GiB to spare; $0.79 an hour, about $0.12 a million tokens."""
+    prices = []
+    if offer.price is not None:
+        prices.append(f"{speed_words.usd(offer.price.usd_per_hour)} an hour")
+    if offer.usd_per_million_tokens is not None:
+        prices.append(f"about {speed_words.usd(offer.usd_per_million_tokens)} a million tokens")
+    verdict = verdicts.sentence_of(offer.fit).removesuffix(".")
+    return f"{'; '.join(filter(None, (verdict, ', '.join(prices))))}."
+
+
+def price_sources(offers: Iterable[CardOffer]) -> tuple[str, ...]:
+    """Whose prices these are, and of when: each sentence once."""
+    return tuple(dict.fromkeys(speed_words.price_source(offer.price) for offer in offers if offer.price is not None))
+
+
 def offer_list(offers: Sequence[CardOffer], most: int = 8) -> Html:
-    """The first few cards; a sentence where there is none."""
+    """The first few cards, and whose prices these are; a sentence where there is none."""
     if not offers:
         return join(tag("p", "None of the known cards holds this run alone.", class_="quiet-line"))
-    return tag("ol", *(tag("li", verdicts.sentence_of(offer.fit)) for offer in offers[:most]), class_="card-offers")
+    listed = tag("ol", *(tag("li", offer_in_words(offer)) for offer in offers[:most]), class_="card-offers")
+    return join(listed, *(tag("p", sentence, class_="quiet-line") for sentence in price_sources(offers[:most])))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lora_explorer.report import verdicts, words
-from lora_explorer.report.advice import NO_COMBINATION, largest_in_words, step_in_words
+from lora_explorer.report.advice import NO_COMBINATION, largest_in_words, offer_in_words, price_sources, step_in_words
 from lora_explorer.report.savings import change_in_words
 from lora_explorer.report.terminal import show, show_table
 
@@ -59,13 +59,15 @@ def show_advice(advice: Sequence[Advice], combination: Advice | None, *, fits: b
 
 
 def show_offers(offers: Sequence[CardOffer]) -> None:
-    """The cards that run it as it is."""
+    """The cheapest cards that run it as it is, and whose prices these are."""
     if not offers:
         show("None of the known cards holds this run alone.")
         return
-    rows = [(verdicts.sentence_of(offer.fit),) for offer in offers[:_SHOWN_CARDS]]
+    rows = [(offer_in_words(offer),) for offer in offers[:_SHOWN_CARDS]]
     more = f", of {len(offers)}" if len(offers) > _SHOWN_CARDS else ""
-    show_table(f"Cards that hold it as it is, the smallest first{more}", ("",), rows)
+    show_table(f"Cards that hold it as it is, the cheapest first{more}", ("",), rows)
+    for sentence in price_sources(offers[:_SHOWN_CARDS]):
+        show(sentence)
 
 
 def _signed(saved_bytes: int) -> str:

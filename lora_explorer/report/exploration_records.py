@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 
 def prediction_record(found: Prediction) -> Record:
-    """Figures are None where they are not known; problem: why, None where all is known."""
+    """tokens_per_second: from the slowest to the fastest, None where not known. problem: None where all is known."""
     return {
         "trainable_params": found.trainable_params,
         "adapter_file_bytes": found.adapter_file_bytes,
         "scaling": found.scaling,
         "process_bytes": found.process_bytes,
         "fits": [fit_record(fit) for fit in found.fits],
+        "tokens_per_second": list(found.pace.likely) if found.pace else None,
         "problem": found.problem or None,
         "setting": found.setting or None,
     }
@@ -72,6 +73,7 @@ def advice_record(advice: Advice) -> Record:
         "expands_segments": advice.expands_segments,
         "saved_bytes": advice.saved_bytes,
         "makes_fit": advice.makes_fit,
+        "speed_factor": advice.speed_factor,
         "steps": [_step_record(step) for step in advice.steps],
     }
 
@@ -86,16 +88,19 @@ def _step_record(step: Step) -> Record:
         "costs": step.cost.level,
         "note": step.cost.note,
         "source": step.cost.source,
+        "speed_factor": step.speed_factor,
     }
 
 
 def offer_record(offer: CardOffer) -> Record:
-    """A card that holds the run, with what is left on it."""
+    """A card that holds the run, with what is left on it; US dollars are None where not known."""
     return {
         "gpu": offer.card.name,
         "verdict": offer.fit.verdict,
         "headroom_bytes": offer.fit.headroom_bytes,
         "capacity_bytes": offer.card.memory_bytes,
+        "usd_per_hour": offer.price.usd_per_hour if offer.price else None,
+        "usd_per_million_tokens": offer.usd_per_million_tokens,
     }
 
 

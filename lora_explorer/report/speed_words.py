@@ -40,14 +40,34 @@ def origin(estimate: SpeedEstimate) -> str:
 
 def dollars(cost: Range) -> str:
     """$1.23 – $1.82."""
-    return f"${_cents(cost.low)} – ${_cents(cost.high)}"
+    return f"{usd(cost.low)} – {usd(cost.high)}"
+
+
+def usd(amount: float) -> str:
+    """$1.23, or $0.0012: two digits that count at least."""
+    return f"${amount:,.2f}" if amount >= 0.01 else f"${amount:.2g}"
 
 
 def price_sentence(price: Price) -> str:
     """Whose prices the costs are from, and of when."""
     if not price.date:
-        return f"Costs are at ${_cents(price.usd_per_hour)} an hour, as typed."
-    return f"Costs are at prices of {price.date}: {price.source}. Type your own where it differs."
+        return f"Costs are at {usd(price.usd_per_hour)} an hour, as typed."
+    return f"{price_source(price)} Type your own where it differs."
+
+
+def price_source(price: Price) -> str:
+    """The same of a price on file."""
+    return f"Costs are at prices of {price.date}: {price.source}."
+
+
+def change(factor: float | None) -> str:
+    """12 % slower, 3 % faster, as fast: tokens a second over those before; nothing where that is unknown."""
+    if factor is None:
+        return ""
+    percent = round(100 * (factor - 1))
+    if percent == 0:
+        return "as fast"
+    return f"{abs(percent):,} % {'faster' if percent > 0 else 'slower'}"
 
 
 def limit_sentence(estimate: SpeedEstimate) -> str:
@@ -61,7 +81,3 @@ def _rounded(value: float) -> str:
         return f"{value:.3g}"
     digits = len(str(int(value))) - 3
     return f"{round(value, -digits):,.0f}"
-
-
-def _cents(amount: float) -> str:
-    return f"{amount:,.2f}" if amount >= 0.01 else f"{amount:.2g}"

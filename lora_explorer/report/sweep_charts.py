@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lora_explorer.exploration.prediction import Prediction
     from lora_explorer.exploration.sweep import Sweep, SweepPoint
 
-Quantity = Literal["process_bytes", "trainable_params", "adapter_file_bytes"]
+Quantity = Literal["process_bytes", "trainable_params", "adapter_file_bytes", "tokens_per_second"]
 
 _GIB, _MIB = 1 << 30, 1 << 20
 _BAD, _GOOD, _LINE = "#c92a2a", "#1f7a35", "#868e96"
@@ -51,10 +51,13 @@ _FIGURED: Mapping[Quantity, _Figured] = {
     "process_bytes": _Figured("Peak memory of the process", "GiB", _GIB),
     "trainable_params": _Figured("Trainable parameters", "millions", 1e6),
     "adapter_file_bytes": _Figured("Adapter file", "MiB", _MIB),
+    "tokens_per_second": _Figured("Tokens a second, as expected", "tokens/s", 1),
 }
 
 
-def _amount(found: Prediction, quantity: Quantity) -> int | None:
+def _amount(found: Prediction, quantity: Quantity) -> float | None:
+    if quantity == "tokens_per_second":
+        return found.pace.expected if found.pace else None
     amount: int | None = getattr(found, quantity)
     return amount
 

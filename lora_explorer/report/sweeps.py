@@ -8,19 +8,21 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lora_explorer.report import words
+from lora_explorer.report import speed_words, words
 from lora_explorer.report.html import Html, tag
 
 if TYPE_CHECKING:
     from lora_explorer.exploration.axes import Axis
     from lora_explorer.exploration.card_ends import CardEnd
+    from lora_explorer.exploration.prediction import Prediction
     from lora_explorer.exploration.sweep import Sweep, SweepPoint
-    from lora_explorer.memory import CardFit
+    from lora_explorer.memory import Card, CardFit
 
 Touches = Mapping[str, Any]
 """What widgets hold once a point is current, by the name of their setting."""
 
 _UNKNOWN = "–"
+_WIDEST_PACE = len("123,000 – 456,000")
 
 
 def axis_title(axis: Axis) -> str:
@@ -55,13 +57,14 @@ def _end_in_words(sweep: Sweep, end: CardEnd) -> str:
 
 
 def cells_of(sweep: Sweep, point: SweepPoint) -> tuple[str, ...]:
-    """A point as people read it, in the columns of `columns_of`."""
+    """A point as people read it, in the columns of `columns_of`: its speed where there is a card for it."""
     found = point.prediction
     return (
         *(choice.label for choice in sweep.choices_at(point.at)),
         _UNKNOWN if found.trainable_params is None else words.exact_count(found.trainable_params),
         _UNKNOWN if found.adapter_file_bytes is None else words.file_size(found.adapter_file_bytes),
         _UNKNOWN if found.process_bytes is None else f"{words.gib(found.process_bytes, 2)} GiB",
+        *(_pace(found) for _ in sweep.cards[:1]),
         *(_verdict(found.fit_on(card.name)) for card in sweep.cards),
         found.problem,
     )
@@ -73,9 +76,18 @@ def columns_of(sweep: Sweep) -> tuple[str, ...]:
         "Trainable parameters",
         "Adapter file",
         "Peak memory",
+        *(_paced_on(card) for card in sweep.cards[:1]),
         *(card.name for card in sweep.cards),
         "",
     )
+
+
+def _paced_on(card: Card) -> str:
+    return f"Tokens/s, {card.name}"
+
+
+def _pace(found: Prediction) -> str:
+    return _UNKNOWN if found.pace is None else speed_words.tokens_per_second(found.pace.likely)
 
 
 def _verdict(fit: CardFit | None) -> str:
@@ -94,7 +106,8 @@ def sweep_line(sweep: Sweep, point: SweepPoint) -> str:
 
 def _aligned(sweep: Sweep, cells: Sequence[str]) -> str:
     widths = [max(len(axis.name), *(len(choice.label) for choice in axis.choices)) for axis in sweep.axes]
-    widths += [20, 12, 12, *(max(len(card.name), 12) for card in sweep.cards)]
+    widths += [20, 12, 12, *(max(len(_paced_on(card)), _WIDEST_PACE) for card in sweep.cards[:1])]
+    widths += [max(len(card.name), 12) for card in sweep.cards]
     *columns, last = cells
     first = len(sweep.axes)
     written = [
@@ -114,6 +127,8 @@ def csv_head(sweep: Sweep) -> str:
             "adapter_file_bytes",
             "scaling",
             "process_bytes",
+            "tokens_per_second_low",
+            "tokens_per_second_high",
             *of_cards,
             "problem",
         ]
@@ -125,6 +140,7 @@ def csv_line(sweep: Sweep, point: SweepPoint) -> str:
     found = point.prediction
     fits = [found.fit_on(card.name) for card in sweep.cards]
     of_cards = [cell for fit in fits for cell in ((fit.verdict, fit.headroom_bytes) if fit else (None, None))]
+    low, high = found.pace.likely if found.pace else (None, None)
     return _csv_line(
         [
             *(choice.name for choice in sweep.choices_at(point.at)),
@@ -132,6 +148,8 @@ def csv_line(sweep: Sweep, point: SweepPoint) -> str:
             found.adapter_file_bytes,
             found.scaling,
             found.process_bytes,
+            low,
+            high,
             *of_cards,
             found.problem,
         ]

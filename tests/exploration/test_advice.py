@@ -12,10 +12,12 @@ from lora_explorer.exploration import advice as advising
 from lora_explorer.exploration.advice import Advice, Situation, find_advice, find_combination, rank_advice
 from lora_explorer.exploration.card_offers import offers_for
 from lora_explorer.exploration.costs import LEVELS, cost_of
+from lora_explorer.exploration.pace import Pace, pace_of
 from lora_explorer.memory import Card, CardFit, MemoryEstimate, cards, estimate_memory
 from lora_explorer.memory.savings import Saving, shown_bytes
 from lora_explorer.memory.switches import ALLOCATOR, switches
 from lora_explorer.settings import Recipe, errors_among, find_problems
+from lora_explorer.speed import Price, Range, estimate_run
 
 from .models import DEEPSEEK, GPT2, LLAMA, MIXTRAL, card_of, model_of, recipe_of
 
@@ -166,6 +168,56 @@ def test_every_switch_has_a_cost_with_a_source(model: str, name: str) -> None:
         assert cost.source
 
 
+def test_speed_is_compared_with_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    def paced(recipe: Recipe, *_: Any) -> Pace:
+        tokens = 750.0 if recipe.gradient_checkpointing else 1000.0
+        return Pace(Range(tokens / 2, tokens * 2), tokens)
+
+    monkeypatch.setattr(advising, "pace_of", paced)
+    found = {each.steps[0].saving.setting: each for each in find_advice(tight_situation(0.5)) if each}
+    assert found["gradient_checkpointing"].speed_factor == 0.75
+    assert found["micro_batch_size"].speed_factor == 1.0
+
+
+def test_speed_before_and_after_a_change_is_that_of_its_recipes() -> None:
+    situation = tight_situation(0.5)
+    changed = {each.steps[0].saving.setting: each for each in find_advice(situation) if each}
+    for name, slower in (("gradient_checkpointing", True), ("micro_batch_size", True), ("cut_cross_entropy", False)):
+        recipes = situation.recipe, situation.recipe.changed(**changed[name].changes)
+        before, after = (pace_of(recipe, situation.base_model, situation.card) for recipe in recipes)
+        assert before is not None
+        assert after is not None
+        factor = changed[name].speed_factor
+        assert factor == pytest.approx(after.expected / before.expected)
+        assert factor is not None
+        assert (factor < 1) is slower
+
+
+def test_the_speed_of_a_combination_is_that_of_all_its_steps() -> None:
+    situation = tight_situation(0.12)
+    combination = find_combination(situation)
+    assert combination is not None
+    recipes = situation.recipe, situation.recipe.changed(**combination.changes)
+    before, after = (pace_of(recipe, situation.base_model, situation.card) for recipe in recipes)
+    assert before is not None
+    assert after is not None
+    assert combination.speed_factor == pytest.approx(after.expected / before.expected)
+
+
+def test_of_what_costs_the_same_and_makes_it_fit_the_fastest_comes_first() -> None:
+    def offered(setting: str, saved_bytes: int, factor: float | None) -> Advice:
+        step = advising.Step(Saving(setting, 1, {}, 1, saved_bytes, makes_fit=True), cost_of("lora_r", 4), factor)
+        return Advice((step,), makes_fit=True)
+
+    slow, fast, alike = offered("a", 9, 0.8), offered("b", 1, 1.2), offered("c", 5, 1.203)
+    assert rank_advice([slow, fast, alike]) == (alike, fast, slow)
+
+
+def test_without_a_speed_nothing_is_said_about_it() -> None:
+    step = advising.Step(Saving("lora_r", 4, {"lora_r": 4}, 1, 1), cost_of("lora_r", 4))
+    assert Advice((step, step), makes_fit=False).speed_factor is None
+
+
 def test_an_allocator_that_expands_is_advice_without_a_setting() -> None:
     situation = tight_situation(0.5)._replace(expandable_segments=False)
     step = advising.Step(Saving(ALLOCATOR, "x", {}, 1, 1), cost_of(ALLOCATOR, "x"))
@@ -179,12 +231,49 @@ def test_an_allocator_that_expands_is_advice_without_a_setting() -> None:
 def test_every_card_that_holds_the_run_is_offered_and_no_other() -> None:
     recipe = recipe_of(micro_batch_size=8, sequence_len=4096)
     estimate = estimate_memory(recipe, model_of(WIDE))
-    offers = offers_for(estimate)
+    offers = offers_for(recipe, model_of(WIDE), estimate)
     assert {offer.card.name for offer in offers} == {fit.gpu for fit in estimate.fits if fit.fits}
     assert 0 < len(offers) < len(cards())
     assert all(offer.fit.headroom_bytes >= 0 for offer in offers)
+
+
+def test_without_prices_the_smallest_card_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lora_explorer.exploration.card_offers.price_of", lambda name: None)
+    offers = offers_for(recipe_of(), model_of(), estimate_memory(recipe_of(), model_of()))
     sizes = [offer.card.memory_bytes for offer in offers]
     assert sizes == sorted(sizes)
+
+
+def test_with_prices_the_cheapest_a_token_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    prices = {"T4": 0.5, "L4": 0.8, "A100 80GB SXM": 2.0}
+    rates = {"L4": 1000.0, "A100 80GB SXM": 4000.0}
+
+    def paced(recipe: Recipe, model: Any, card: Card) -> Pace | None:
+        rate = rates.get(card.name)
+        return Pace(Range(rate, rate), rate) if rate else None
+
+    def priced(name: str) -> Price | None:
+        return Price(prices[name], "a cloud", "2026-01") if name in prices else None
+
+    monkeypatch.setattr("lora_explorer.exploration.card_offers.price_of", priced)
+    monkeypatch.setattr("lora_explorer.exploration.card_offers.pace_of", paced)
+    offers = offers_for(recipe_of(), model_of(), estimate_memory(recipe_of(), model_of()))
+    assert [offer.card.name for offer in offers[:3]] == ["A100 80GB SXM", "L4", "T4"]
+    # Two dollars for 3,600 seconds of 4,000 tokens.
+    assert offers[0].usd_per_million_tokens == pytest.approx(2 / 14.4)
+    assert (offers[2].price, offers[2].usd_per_million_tokens) == (priced("T4"), None)
+    assert offers[3].price is None
+
+
+def test_a_million_tokens_cost_what_a_run_of_so_many_does() -> None:
+    recipe, model = recipe_of(micro_batch_size=8, sequence_len=1000, max_steps=125), model_of(WIDE)
+    (offer,) = (
+        each for each in offers_for(recipe, model, estimate_memory(recipe, model)) if each.card.name == "RTX 4090"
+    )
+    run = estimate_run(recipe, model, card=offer.card, rows=None, price=offer.price)
+    assert run.dollars is not None
+    assert offer.usd_per_million_tokens is not None
+    assert run.dollars.low < offer.usd_per_million_tokens < run.dollars.high
 
 
 def test_the_saving_of_a_change_that_lets_a_card_give_its_cache_back_is_what_is_shown() -> None:

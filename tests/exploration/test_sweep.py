@@ -16,6 +16,7 @@ from lora_explorer.exploration.prediction import Prediction, Question, predict
 from lora_explorer.exploration.sweep import Sweep, SweepPoint, plan_sweep, run_sweep
 from lora_explorer.memory import Card, estimate_memory
 from lora_explorer.memory.runs import run_families
+from lora_explorer.speed import estimate_speed
 
 from .models import LLAMA, card_of, model_of, recipe_of, skeleton_of
 
@@ -39,6 +40,11 @@ def test_every_point_is_the_prediction_of_its_own_recipe() -> None:
         estimate = estimate_memory(recipe, MODEL, card=card, every_card=False)
         assert point.prediction.process_bytes == estimate.process_bytes_on(estimate.fits[0])
         assert point.prediction.fits == estimate.fits
+        speed = estimate_speed(recipe, MODEL, card=card)
+        assert point.prediction.pace is not None
+        assert point.prediction.pace.likely == speed.tokens_per_second
+        low, expected, high = speed.tokens_per_second.low, point.prediction.pace.expected, speed.tokens_per_second.high
+        assert low < expected < high
 
 
 def test_a_point_that_is_refused_carries_its_sentence_and_the_others_go_on() -> None:
@@ -55,6 +61,15 @@ def test_a_point_whose_memory_is_unknown_still_counts() -> None:
     assert point.prediction.trainable_params
     assert point.prediction.process_bytes is None
     assert point.prediction.setting == "optimizer"
+
+
+def test_without_a_card_or_its_rates_no_speed_is_told_and_all_else_is() -> None:
+    unknown = replace(card_of(10_000), fp32_tflops=None)
+    for cards in ((), (unknown,)):
+        (point,) = run_sweep(sweep_over("lora_r=8", cards=cards))
+        assert point.prediction.pace is None
+        assert point.prediction.process_bytes
+        assert not point.prediction.problem
 
 
 def test_a_sweep_over_batch_and_length_traces_two_families_whatever_its_size(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html import unescape
 from typing import Any
 
@@ -21,6 +22,7 @@ from lora_explorer.report.advice import advice_list, largest_in_words, largest_l
 from lora_explorer.report.advice_terminal import show_advice, show_largest, show_offers, show_verdict
 from lora_explorer.report.effects import NO_NEIGHBOURS, effects_table
 from lora_explorer.report.exploration_records import advice_record, effects_record, largest_record, offer_record
+from lora_explorer.speed import Price
 
 GIB = 1 << 30
 CARD = find_card("RTX 4090")
@@ -35,6 +37,8 @@ def step(setting: str, value: Any, saved_bytes: int, **changes: Any) -> Step:
 FOUR_BIT = step("load_in_4bit", True, 9 * GIB, adapter="qlora")
 SHORTER = step("sequence_len", 1024, 2 * GIB)
 DEARER = step("lora_dropout", 0, -GIB)
+AGAIN = step("gradient_checkpointing", True, GIB)
+FREE = step("cut_cross_entropy", True, GIB)
 TOGETHER = Advice((FOUR_BIT, SHORTER), makes_fit=True)
 
 
@@ -91,9 +95,42 @@ def test_only_a_value_that_fits_and_is_another_one_can_be_set() -> None:
 def test_cards_are_listed_as_they_come_and_their_absence_is_a_sentence() -> None:
     offers = [CardOffer(CARD, FITS)] * 9
     assert offer_list(offers, most=8).count("<li") == 8
+    assert "<p" not in offer_list(offers)
     assert "RTX 4090: fits, with 2.0 GiB to spare." in offer_list(offers)
     assert "None of the known cards holds this run alone." in offer_list([])
     assert offer_record(offers[0])["headroom_bytes"] == 2 * GIB
+
+
+def test_a_card_with_a_price_says_what_it_costs_and_whose_price_that_is(capsys: pytest.CaptureFixture[str]) -> None:
+    price = Price(0.34, "A cloud", "2026-03")
+    priced, cheap = CardOffer(CARD, FITS, price), CardOffer(CARD, FITS, price, 0.0012)
+    shown = offer_list([cheap, priced])
+    assert "2.0 GiB to spare; $0.34 an hour.<" in shown
+    assert "2.0 GiB to spare; $0.34 an hour, about $0.0012 a million tokens.<" in shown
+    assert shown.count("Costs are at prices of 2026-03: A cloud.") == 1
+    show_offers([cheap, priced])
+    assert "prices of 2026-03: A cloud." in " ".join(capsys.readouterr().out.split())
+    assert (offer_record(cheap)["usd_per_hour"], offer_record(cheap)["usd_per_million_tokens"]) == (0.34, 0.0012)
+    assert offer_record(CardOffer(CARD, FITS))["usd_per_hour"] is None
+
+
+@pytest.mark.parametrize(
+    ("made", "factor", "words"),
+    [
+        (FOUR_BIT, 0.88, "costs precision, 12 % slower: "),
+        (SHORTER, 1.03, "changes what is learned, 3 % faster: "),
+        (SHORTER, 1.004, "changes what is learned, as fast: "),
+        (FREE, 1.5, "costs nothing, 50 % faster: "),
+        (FREE, 0.95, "costs time, 5 % slower: "),
+        (AGAIN, 0.8, "costs time, 20 % slower: "),
+        (AGAIN, 0.999, "costs little time, as fast: "),
+        (AGAIN, None, "costs time: "),
+        (FREE, None, "costs nothing: "),
+    ],
+    ids=str,
+)
+def test_a_step_says_what_it_does_to_the_speed(made: Step, factor: float | None, words: str) -> None:
+    assert step_in_words(replace(made, speed_factor=factor)).startswith(words)
 
 
 def test_a_terminal_shows_everything(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +143,7 @@ def test_a_terminal_shows_everything(capsys: pytest.CaptureFixture[str], monkeyp
     for words in (
         "RTX 4090: fits, with 2.0 GiB to spare.", "(9 predictions)", "up to 15 with room to spare", "−1 GiB",
         "load_in_4bit: true, adapter: qlora", "No single change is enough; these together are",
-        "the smallest first, of 9",
+        "the cheapest first, of 9",
     ):  # fmt: skip
         assert words in shown
     show_advice([Advice((FOUR_BIT,), makes_fit=False)], None, fits=False)

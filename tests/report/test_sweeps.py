@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from html import unescape
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from lora_explorer.base_models import base_model_from_config
 from lora_explorer.exploration.axes import Axis, Choice
 from lora_explorer.exploration.card_ends import where_cards_end
+from lora_explorer.exploration.pace import Pace
 from lora_explorer.exploration.prediction import Prediction
 from lora_explorer.exploration.sweep import Sweep, SweepPoint
 from lora_explorer.memory import CardFit, find_card
@@ -29,6 +31,7 @@ from lora_explorer.report.sweeps import (
     sweep_title,
 )
 from lora_explorer.settings import Recipe
+from lora_explorer.speed import Range
 
 GIB = 1 << 30
 MODEL = base_model_from_config('{"model_type": "llama"}', "llama")
@@ -56,7 +59,8 @@ def fit(gpu: str, *, fits: bool) -> CardFit:
 def predicted(gib: float) -> Prediction:
     """On a card of 24 GiB, and on one that holds everything."""
     fits = (fit(CARD.name, fits=gib < 24), fit(LARGER.name, fits=True))
-    return Prediction(int(gib * 1e6), int(gib * 2e6), 2.0, int(gib * GIB), fits)
+    pace = Pace(Range(gib * 100, gib * 200), gib * 150)
+    return Prediction(int(gib * 1e6), int(gib * 2e6), 2.0, int(gib * GIB), fits, pace)
 
 
 def sweep_of(*axes: Axis) -> Sweep:
@@ -81,6 +85,7 @@ def test_lines_stand_in_columns_and_say_what_is_wrong_with_a_refused_point() -> 
     assert len(ends) == 1
     assert lines[1].split()[:3] == ["4", "attention", "only"]
     assert "20,000,000" in lines[1]
+    assert "2,000 – 4,000" in lines[1]
     assert lines[5].endswith(REFUSED.problem)
     assert sweep_title(MAP) == "Rank × Targets: 6 points"
 
@@ -94,6 +99,8 @@ def test_csv_has_every_point_with_exact_figures_in_the_order_of_the_axes() -> No
     ]
     assert [row["process_bytes"] for row in rows] == [str(n * GIB) for n in (20, 21, 23, 25)] + ["", str(31 * GIB)]
     assert rows[0]["RTX 4090 headroom_bytes"] == str(GIB)
+    assert [float(rows[0][f"tokens_per_second_{end}"]) for end in ("low", "high")] == [2000, 4000]
+    assert rows[4]["tokens_per_second_low"] == ""
     assert rows[5]["RTX 4090 verdict"] == "does not fit"
     assert rows[4]["problem"] == REFUSED.problem
 
@@ -154,7 +161,12 @@ def test_a_picture_can_be_drawn_before_all_points_are_there() -> None:
 
 
 def test_what_can_be_drawn_is_what_some_point_has() -> None:
-    assert list(quantities_in(MAP_POINTS)) == ["process_bytes", "trainable_params", "adapter_file_bytes"]
+    assert list(quantities_in(MAP_POINTS)) == [
+        "process_bytes",
+        "trainable_params",
+        "adapter_file_bytes",
+        "tokens_per_second",
+    ]
     assert list(quantities_in([SweepPoint((0,), {}, REFUSED)])) == []
     assert list(quantities_in([SweepPoint((0,), {}, Prediction(1, 1, 1.0))])) == [
         "trainable_params",
@@ -193,6 +205,7 @@ def test_records_hold_what_makes_a_point_current_and_where_cards_end() -> None:
     assert records[3]["fits"][0]["fits"] is False
     assert records[4]["problem"] == REFUSED.problem
     assert records[4]["trainable_params"] is None
+    assert (records[0]["tokens_per_second"], records[4]["tokens_per_second"]) == ([2000, 4000], None)
     end = sweep_end_record(MAP, MAP_POINTS, where_cards_end(MAP, MAP_POINTS))
     assert (end["points"], end["without_figures"]) == (6, 1)
     assert end["ends"][0]["lines"] == [
@@ -203,4 +216,7 @@ def test_records_hold_what_makes_a_point_current_and_where_cards_end() -> None:
 
 def test_columns_are_named_by_keys_and_cards() -> None:
     assert columns_of(MAP)[:2] == ("lora_r", "targets")
-    assert columns_of(MAP)[-3:-1] == ("RTX 4090", "A100 80GB SXM")
+    assert columns_of(MAP)[-4:-1] == ("Tokens/s, RTX 4090", "RTX 4090", "A100 80GB SXM")
+    without = replace(MAP, cards=())
+    assert columns_of(without)[-2:] == ("Peak memory", "")
+    assert "2,000 – 4,000" not in sweep_line(without, MAP_POINTS[0])
