@@ -8,10 +8,13 @@ here, a late answer to an older draft never comes after a newer one.
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+
+from lora_explorer.ui.draft import Draft
 
 TOUCHED = "setting-touched"
 """The DOM event by which a widget tells: detail {name, value}."""
@@ -19,24 +22,33 @@ WEIGHED = "memory-known"
 """The DOM event by which the page tells that an answer about memory has come: detail is the question's number."""
 AT_FAULT = "settings-at-fault"
 """The DOM event by which the page tells that what it holds cannot be counted."""
+CHANGED = "draft-changed"
+"""The DOM event by which the desk tells that the draft is another one, whoever changed it: detail is the draft."""
+REPLACED = "draft-replaced"
+"""The DOM event that puts another whole draft in place: detail {draft}, as `Draft.for_page` gives it."""
+WANTED = "draft-wanted"
+"""The DOM event that asks for the draft: detail is a function, which is called with it at once."""
 ASK_JS = '() => { document.dispatchEvent(new CustomEvent("draft-opened")); }'
 """Has the desk ask about the draft as it is, once the page is there."""
 
-# What is chosen beside the recipe, and moves its memory alone.
-_BESIDE = ("card", "expandable_segments")
+BESIDE = ("card", "expandable_segments")
+"""What is chosen beside the recipe, and moves its memory alone."""
 
 
 def build_desk(draft: dict[str, Any]) -> gr.HTML:
     """Its value is the draft as `Draft.for_page` gives it. Events: `count`, `write`, `draw`, `weigh`, `sort`, `save`.
 
     They come in this order, the last one when the draft has rested; `press` when a saving was pressed, `mend` when a
-    fix was. `read` or `compare` while the right pane of the YAML tab is in sight.
+    fix was, `replace` when another draft was put in place. `read` or `compare` while the right pane of the YAML tab is
+    in sight.
     """
     return gr.HTML(draft, html_template="", js_on_load=_on_load(), apply_default_css=False, elem_id="desk")
 
 
 def _on_load() -> str:
-    names = {"BESIDE": _BESIDE, "TOUCHED": TOUCHED, "WEIGHED": WEIGHED, "AT_FAULT": AT_FAULT}
+    events = {"TOUCHED": TOUCHED, "WEIGHED": WEIGHED, "AT_FAULT": AT_FAULT}
+    events |= {"CHANGED": CHANGED, "REPLACED": REPLACED, "WANTED": WANTED}
+    names = {"BESIDE": BESIDE, "DRAFT": [one.name for one in fields(Draft)], **events}
     constants = "".join(f"const {name} = {json.dumps(value)};\n" for name, value in names.items())
     return constants + (Path(__file__).parent / "assets" / "desk.js").read_text(encoding="utf-8")
 

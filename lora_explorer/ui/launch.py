@@ -37,7 +37,7 @@ def launch_page(host: str | None = "127.0.0.1", port: int | None = 7860, *, publ
         server_name=host,
         server_port=port,
         theme=page_theme(),
-        css=(ASSETS / "page.css").read_text(encoding="utf-8"),
+        css=style_sheets(),
         footer_links=["settings"],
         run_history=False,
         share=False,
@@ -47,6 +47,12 @@ def launch_page(host: str | None = "127.0.0.1", port: int | None = 7860, *, publ
         ssr_mode=False,
         max_file_size=LARGEST_PUBLIC_UPLOAD if public else LARGEST_UPLOAD,
     )
+
+
+def style_sheets() -> str:
+    """All of them as one; that of the whole page comes first."""
+    sheets = sorted(ASSETS.glob("*.css"), key=lambda sheet: (sheet.name != "page.css", sheet.name))
+    return "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
 
 
 def _behind_the_page(after_seconds: float, call: Callable[..., object], arguments: list[Any]) -> None:

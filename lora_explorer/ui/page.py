@@ -18,12 +18,12 @@ from lora_explorer.ui.answers import Answers
 from lora_explorer.ui.controls import Choices, Controls
 from lora_explorer.ui.desk import ASK_JS, build_desk, tell
 from lora_explorer.ui.draft import Draft
+from lora_explorer.ui.following import show_pressed, show_replaced
 from lora_explorer.ui.new_tokens import NewTokenAnswers, build_new_tokens
 from lora_explorer.ui.preview_answers import PreviewAnswers
 from lora_explorer.ui.preview_form import PUBLIC_LIMITS
 from lora_explorer.ui.preview_page import PreviewTabs
 from lora_explorer.ui.run_answers import RunAnswers
-from lora_explorer.ui.savings_press import show_pressed
 from lora_explorer.ui.tracer import InProcess, Memory
 from lora_explorer.ui.yaml_answers import YamlAnswers
 
@@ -48,7 +48,7 @@ class Previews:
 
 @dataclass(frozen=True)
 class Page:
-    """The parts that are wired to each other."""
+    """The parts that are wired to each other. beside: the widgets of what is chosen beside the recipe."""
 
     answers: Answers
     desk: gr.HTML
@@ -56,7 +56,7 @@ class Page:
     model: layout.ModelFile
     new_tokens: gr.HTML
     answered: layout.Answered
-    segments: gr.Checkbox
+    beside: tuple[gr.Dropdown, gr.Checkbox]
     yaml: yaml_layout.YamlTab
     preview: PreviewTabs
 
@@ -137,7 +137,8 @@ def _build(answers: Answers, runs: RunAnswers) -> Page:
     text.select(None, None, None, js=yaml_page.OPENED_JS)
     tabs = PreviewTabs(runs, desks, run_card, run, kept)
     preview_page.wire_preview(tabs, preview=preview, history=history)
-    return Page(answers, desk, controls, model, token_plan[0], answered, segments, yaml, tabs)
+    beside = (picker, segments)
+    return Page(answers, desk, controls, model, token_plan[0], answered, beside, yaml, tabs)
 
 
 def _preset_choices() -> Choices:
@@ -157,7 +158,9 @@ def _wire_answers(page: Page) -> None:
     desk.weigh(answers.memory, desk, weighed, **page.live)
     desk.sort(answers.cards, desk, answered.chips, **page.live)
     desk.save(answers.savings, desk, answered.savings, **page.live | {"queue": True, "concurrency_limit": None})
-    desk.press(show_pressed, desk, [page.segments, *page.controls.values()], **page.live)
+    widgets = page.controls.values()
+    desk.press(show_pressed, desk, [*page.beside, *widgets], **page.live)
+    desk.replace(show_replaced, desk, [*page.beside, page.yaml.editor, desk, *widgets], **page.live)
 
 
 def _wire_yaml(page: Page) -> None:

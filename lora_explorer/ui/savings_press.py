@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import gradio as gr
-
-from lora_explorer.errors import ExplorerError
-from lora_explorer.settings import SETTINGS, Recipe
-from lora_explorer.ui.draft import Draft, shown_by
+from lora_explorer.settings import Recipe
+from lora_explorer.ui.draft import shown_by
 
 if TYPE_CHECKING:
     from lora_explorer.memory.savings import Saving
@@ -28,17 +25,3 @@ def touches_of(recipe: Recipe) -> Callable[[Saving], Mapping[str, Any]]:
         return {name: shown[name] for name in saving.changes}
 
     return touches
-
-
-def show_pressed(sent: Any) -> Any:
-    """Outputs: the allocator's switch, then every widget. Only those that a press has changed are written."""
-    draft = Draft.from_page(sent)
-    pressed = sent.get("pressed") if isinstance(sent, Mapping) else None
-    names = {name for name in pressed if isinstance(name, str)} if isinstance(pressed, list) else set()
-    try:
-        shown = shown_by(draft.recipe)
-    except ExplorerError:
-        # The widgets are told; what is wrong is said at the settings.
-        names = set()
-    segments = draft.expandable_segments if _SEGMENTS in names else gr.skip()
-    return segments, *(shown[name] if name in names else gr.skip() for name in SETTINGS)

@@ -17,9 +17,9 @@ from lora_explorer.settings import SETTINGS
 from lora_explorer.ui import opening
 from lora_explorer.ui.answers import Answers
 from lora_explorer.ui.draft import Draft
+from lora_explorer.ui.following import show_pressed
 from lora_explorer.ui.new_tokens import NewTokenAnswers
 from lora_explorer.ui.page import start_draft
-from lora_explorer.ui.savings_press import show_pressed
 from lora_explorer.ui.yaml_answers import YamlAnswers
 
 ANSWERS = Answers(Access(hub=False, folders=False))
@@ -122,8 +122,8 @@ def test_pressing_a_saving_touches_what_it_changes_and_shows_it_in_those_widgets
     after = sent(**SMALL | touches) | {"pressed": list(touches)}
     recipe = Draft.from_page(after).recipe
     assert (recipe.load_in_4bit, recipe.adapter) == (True, "qlora")
-    segments, *widgets = show_pressed(after)
-    assert segments == SKIPPED
+    card, segments, *widgets = show_pressed(after)
+    assert card == segments == SKIPPED
     assert [widget for widget in widgets if widget != SKIPPED] == [
         touches[name] for name in SETTINGS if name in touches
     ]

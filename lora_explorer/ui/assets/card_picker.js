@@ -24,9 +24,7 @@ document.addEventListener("input", ({ target }) => {
 }, true);
 document.addEventListener("keydown", ({ target, key }) => { if (target === box() && key === "Enter") left(); }, true);
 document.addEventListener("focusout", ({ target }) => { if (target === box()) left(); }, true);
-document.addEventListener("setting-touched", ({ detail: { name, value } }) => {
-  if (name !== "card") return;
-  // Going back to the card it had is told too.
-  if (value !== chosen) say("");
-  chosen = value;
+document.addEventListener("draft-changed", ({ detail: { card } }) => {
+  if (card !== chosen) say("");
+  chosen = card;
 });

@@ -36,11 +36,20 @@ const rest = () => {
   }, 1200);
 };
 const ask = () => { trigger("count"); draw(); weigh(); sort(); rest(); read(); };
+// The draft itself, without what the desk adds to a question.
+const draftNow = () => Object.fromEntries(DRAFT.map((name) => [name, props.value[name]]));
+const told = () => document.dispatchEvent(new CustomEvent(CHANGED, { detail: draftNow() }));
+const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 const touch = (held) => {
   const beside = (name) => BESIDE.includes(name);
   const draft = { ...props.value, touched: { ...props.value.touched } };
-  for (const [name, value] of Object.entries(held)) (beside(name) ? draft : draft.touched)[name] = value;
+  const changed = Object.entries(held).filter(
+    ([name, value]) => !(beside(name) ? name in draft && same(draft[name], value)
+                                      : name in draft.touched && same(draft.touched[name], value)));
+  if (!changed.length) return;
+  for (const [name, value] of changed) (beside(name) ? draft : draft.touched)[name] = value;
   props.value = draft;
+  told();
   if (Object.keys(held).every(beside)) {
     weighNow();
     sort();
@@ -67,8 +76,14 @@ document.addEventListener("click", ({ target }) => {
   props.value = { ...props.value, mend: JSON.parse(pressed) };
   trigger("mend");
 });
+// Another whole draft takes the place of this one; the server writes the widgets that show something else then.
+document.addEventListener(REPLACED, ({ detail: { draft } }) => {
+  props.value = { ...props.value, ...draft, before: draftNow() };
+  trigger("replace");
+});
+document.addEventListener(WANTED, ({ detail: take }) => take(draftNow()));
 document.addEventListener("yaml-opened", read);
 // Where the count stays with an earlier draft, so does all else.
 document.addEventListener(AT_FAULT, () => { draw(); weigh(); sort(); });
 document.addEventListener("draft-opened", ask);
-watch("value", ask);
+watch("value", () => { told(); ask(); });
