@@ -17,7 +17,8 @@ from lora_explorer.base_models import BaseModel
 from lora_explorer.base_models.skeleton import Skeleton, load_skeleton
 from lora_explorer.errors import ExplorerError, MemoryUnknown
 from lora_explorer.memory.cards import Card
-from lora_explorer.memory.plan.optimizers import PAGED, TrainedTensor, trace_optimizer
+from lora_explorer.memory.plan.known_optimizers import PAGED
+from lora_explorer.memory.plan.optimizers import TrainedTensor, trace_optimizer
 from lora_explorer.memory.plan.parallel_plan import ParallelPlan
 from lora_explorer.memory.plan.run_plan import step_from, training_dtype
 from lora_explorer.memory.plan.step import Quantization, Step

@@ -9,7 +9,8 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from lora_explorer.memory.plan.optimizers import OPTIMIZERS, TrainedTensor, work_of_step
+from lora_explorer.memory.plan.known_optimizers import OPTIMIZERS
+from lora_explorer.memory.plan.optimizers import TrainedTensor, work_of_step
 from lora_explorer.memory.plan.step import Step
 from lora_explorer.memory.runs.traced_run import TracedRun
 from lora_explorer.memory.watching.work import Operation

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from lora_explorer.errors import MeasurementFailed
-from lora_explorer.memory.plan.optimizers import OPTIMIZERS
+from lora_explorer.memory.plan.known_optimizers import OPTIMIZERS
 from lora_explorer.settings import Recipe
 
 HOST_ROWS = 2

@@ -9,7 +9,8 @@ from lora_explorer.memory.cards import Card
 from lora_explorer.memory.kernels.fused_kernels import KERNELS, Kernel
 from lora_explorer.memory.kernels.losses import CHUNKS, Loss
 from lora_explorer.memory.kernels.offloading import Offloading
-from lora_explorer.memory.plan.optimizers import PAGED, WIDE_FOR_TABLES, TrainedTensor
+from lora_explorer.memory.plan.known_optimizers import PAGED, WIDE_FOR_TABLES
+from lora_explorer.memory.plan.optimizers import TrainedTensor
 from lora_explorer.memory.plan.step import Attention, Checkpointing, DType, Quantization, Step, exempt_modules
 from lora_explorer.settings import Recipe
 

@@ -11,8 +11,8 @@ from torch import nn
 from transformers.optimization import Adafactor
 
 from lora_explorer.errors import MemoryUnknown
+from lora_explorer.memory.plan.known_optimizers import OPTIMIZERS
 from lora_explorer.memory.plan.optimizers import (
-    OPTIMIZERS,
     SMALLEST_PAGED_PARAMS,
     StepEvents,
     TrainedTensor,
