@@ -109,6 +109,9 @@ class AdapterSettings(Settings):
         False,
         label="Rank-stabilised scale",
         help="Scales by alpha / √rank instead of alpha / rank, so that high ranks still learn. Count unchanged.",
+        explanation="Under alpha / rank the update of a high rank shrinks so far that more rank hardly learns more; "
+        "under alpha / √rank it keeps its size. At the same alpha the scale is √rank times as large, 5.7 "
+        "times at rank 32, so alpha or the learning rate is lowered with it.",
         source="Kalajdzievski 2023, rsLoRA, arXiv 2312.03732",
         more=False,
         shown_when=has_adapter,
@@ -135,6 +138,8 @@ class AdapterSettings(Settings):
         None,
         label="Continue from adapter",
         help="A folder with a trained adapter to continue from; its adapter_config.json then decides, not the rank.",
+        explanation="Axolotl loads the folder with PEFT and keeps the adapter trainable. Rank, alpha, targets and the "
+        "other LoRA settings of this file are not looked at then.",
         source=_AXOLOTL,
         shown_when=has_adapter,
     )
@@ -190,6 +195,9 @@ class AdapterSettings(Settings):
         True,
         label="Adapter in float32",
         help="Keeps A and B in float32 over a half-precision base; off halves the adapter's bytes and its precision.",
+        explanation="PEFT turns float16 and bfloat16 adapter weights into float32 when it builds them; gradients and "
+        "optimizer states follow. With AdamW a trainable parameter then takes 16 bytes (weight 4, gradient "
+        "4, states 8), in bfloat16 it takes 8.",
         source="PEFT 0.21, get_peft_model(autocast_adapter_dtype=)",
         shown_when=has_adapter,
     )
@@ -197,6 +205,8 @@ class AdapterSettings(Settings):
         False,
         label="Gradients in float32",
         help="Holds the LoRA parameters, and so their gradients, in float32 even where the adapter would be bfloat16.",
+        explanation="It matters where the adapter in float32 is off, which leaves the parameters in the precision of "
+        "the base model. Only with adapter `lora` or `qlora`.",
         source=_AXOLOTL,
         shown_when=has_adapter,
     )
@@ -212,6 +222,8 @@ class AdapterSettings(Settings):
         False,
         label="Place the adapter on the CPU",
         help="Builds or merges the adapter in host memory, for cards too small to merge on.",
+        explanation="That concerns loading, the conversion of the embeddings beside it, and merging. The training "
+        "itself still runs on the card.",
         source=_AXOLOTL,
         shown_when=has_adapter,
     )
@@ -219,6 +231,9 @@ class AdapterSettings(Settings):
         None,
         label="Train against the merged NVFP4 weights",
         help="For NVFP4 base models: trains the targets against the value they will have after merging.",
+        explanation="Merging an adapter into NVFP4 weights quantizes the sum once more, and that can round away what "
+        "was learned. With this on, training sees the sum as it will be after merging. Axolotl then does "
+        "not turn the fused LoRA kernels on by itself.",
         source=_AXOLOTL,
         shown_when=has_adapter,
     )

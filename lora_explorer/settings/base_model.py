@@ -31,7 +31,9 @@ class BaseModelSettings(Settings):
         None,
         label="Base model",
         help="The model that is adapted: a preset, a Hub id, or a local folder. Only its config.json is read.",
-        explanation="Counts and memory need the architecture, never the weights.",
+        explanation="Counts and memory need the architecture, never the weights: number of layers, widths, heads and "
+        "vocabulary, as its config.json says them.",
+        source="transformers, model configurations",
         more=False,
     )
     load_in_4bit: Annotated[bool, Control("checkbox"), InTools(trl="load_in_4bit")] = setting(
@@ -69,6 +71,9 @@ class BaseModelSettings(Settings):
         "bitsandbytes",
         label="4-bit backend",
         help="Which library holds the 4-bit weights; torchao loads through the CPU.",
+        explanation="`bitsandbytes` packs the weights as they come to the card. `torchao` stages the checkpoint in host"
+        " memory, and takes only double quantization and blocks of 64; neither DoRA nor modules trained in "
+        "full go with it.",
         source=_AXOLOTL,
         shown_when=_four_bit,
     )
@@ -84,6 +89,8 @@ class BaseModelSettings(Settings):
         False,
         label="GPTQ checkpoint",
         help="Says that the base model's checkpoint is already quantized with GPTQ; not possible with qlora.",
+        explanation="Axolotl stops where the checkpoint turns out not to be GPTQ. Its packed weights stay as they are, "
+        "and A and B are trained beside them.",
         source=_AXOLOTL,
     )
     model_quantization_config: Annotated[
@@ -93,6 +100,8 @@ class BaseModelSettings(Settings):
         None,
         label="Other quantization",
         help="Loads the base model with another quantization of transformers; excludes 4- and 8-bit loading.",
+        explanation="`Mxfp4Config` holds weights as 4-bit floating point numbers with a scale for every 32 of them, "
+        "`FineGrainedFP8Config` as 8-bit ones with a scale for every block of the matrix.",
         source=_AXOLOTL,
     )
     ple_cpu_offload: Annotated[bool, Control("checkbox")] = setting(
@@ -107,6 +116,8 @@ class BaseModelSettings(Settings):
         None,
         label="Sharded 4-bit loading",
         help="Loads 4-bit weights shard by shard for FSDP; without FSDP Axolotl sets it to false with a warning.",
+        explanation="Empty leaves it to Axolotl: true for 4-bit `qlora` under FSDP2 with cpu_ram_efficient_loading, "
+        "false everywhere else. On one card it changes nothing.",
         source=_AXOLOTL,
         shown_when=_four_bit,
     )
@@ -114,6 +125,8 @@ class BaseModelSettings(Settings):
         None,
         label="Leave embeddings as they are",
         help="Spares the embeddings the copy to float32 that k-bit preparation makes: 2 bytes less for each weight.",
+        explanation="PEFT's preparation for k-bit training turns what is not quantized into float32: embeddings, head "
+        "and norms. On Llama-3-8B that is 2.1 GB. Empty leaves it to Axolotl's other settings.",
         source=_AXOLOTL,
         shown_when=lambda recipe: recipe.load_in_4bit or recipe.load_in_8bit,
     )

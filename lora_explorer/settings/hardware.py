@@ -52,6 +52,7 @@ def _legacy_flag(name: str) -> Any:
         False,
         label=f"{ATTENTION_OF_FLAG[name]} attention (old key)",
         help=f"The old way to write attn_implementation: {ATTENTION_OF_FLAG[name]}; both together are refused.",
+        explanation="Axolotl turns it into `attn_implementation`, with a warning that this key is old.",
         source=_AXOLOTL,
         shown_when=lambda recipe: getattr(recipe, name),
     )
@@ -96,6 +97,8 @@ class HardwareSettings(Settings):
         "auto",
         label="bfloat16",
         help="Computes in bfloat16, on cards from Ampere on; auto takes it where the card can.",
+        explanation="bfloat16 has the range of float32 with 8 bits of precision, so it needs no loss scale. `auto` is "
+        "true on every card that has it.",
         source=_AXOLOTL,
         more=False,
     )
@@ -103,10 +106,18 @@ class HardwareSettings(Settings):
         False,
         label="float16",
         help="Computes in float16 with a loss scale, for cards before Ampere; excludes bfloat16.",
-        source=_AXOLOTL,
+        explanation="Small gradients would become zero in float16. Therefore the loss is multiplied before the backward"
+        " pass, and the gradients are divided by the same number after it. A T4 or V100 has no bfloat16 of "
+        "its own.",
+        source="Micikevicius et al. 2017, mixed precision training, arXiv 1710.03740",
     )
     tf32: Annotated[bool | Literal["auto"] | None, _AUTO] = setting(
-        None, label="TF32", help="Lets float32 products run on tensor cores. Speed only; no bytes.", source=_AXOLOTL
+        None,
+        label="TF32",
+        help="Lets float32 products run on tensor cores. Speed only; no bytes.",
+        explanation="TF32 keeps 10 of the 23 bits behind the point that float32 has, in products only and on cards from"
+        " Ampere on. What is computed in bfloat16 does not change.",
+        source="torch.backends, TensorFloat-32",
     )
     gradient_checkpointing_kwargs: Annotated[
         Options,
@@ -116,6 +127,8 @@ class HardwareSettings(Settings):
         FrozenMapping(),
         label="Checkpointing options",
         help="Passed on to torch's checkpointing; use_reentrant decides which of its two implementations runs.",
+        explanation="With `use_reentrant: true` a part is run again as a whole in backward, and at least one of its "
+        "inputs must want a gradient; `false` has no such condition and is the form that torch recommends.",
         source="torch.utils.checkpoint",
         shown_when=lambda recipe: bool(recipe.gradient_checkpointing),
     )
@@ -126,6 +139,9 @@ class HardwareSettings(Settings):
         False,
         label="Activation offloading",
         help="Moves what checkpointing keeps to host memory or disk until backward needs it; needs checkpointing.",
+        explanation="What is moved travels to the host and back in every step, so a slow link makes steps longer. "
+        "`disk` writes files instead of using host memory. With an adapter `true` can be faster than "
+        "`hidden_states`, which computes each layer twice.",
         source=_AXOLOTL,
         shown_when=lambda recipe: bool(recipe.gradient_checkpointing),
     )
@@ -133,12 +149,17 @@ class HardwareSettings(Settings):
         (),
         label="Plugins",
         help="Axolotl plugins by import path; those of Liger and cut cross-entropy bring losses that save memory.",
+        explanation="A plugin's own keys have no effect, and Axolotl drops them without a word, until the plugin is "
+        "listed here.",
         source=_AXOLOTL,
     )
     liger_fused_linear_cross_entropy: Annotated[bool, Control("checkbox")] = setting(
         False,
         label="Liger fused linear cross-entropy",
         help="Computes head and loss together in chunks, so that the logits of the whole batch never exist.",
+        explanation="The logits have tokens × vocabulary elements: with 4,096 tokens and Llama-3's 128,256 words one "
+        "copy in float32 is 2 GiB. Here gradients are computed chunk by chunk in the forward pass, and no "
+        "logits are kept. Needs the Liger plugin.",
         source=_LIGER,
         shown_when=lambda recipe: _has_plugin(recipe, "liger"),
     )
@@ -146,6 +167,8 @@ class HardwareSettings(Settings):
         False,
         label="Liger cross-entropy",
         help="Computes the loss in place on the logits; they still exist once.",
+        explanation="The gradient of the loss is written over the logits, so that there is no second copy for it. Needs"
+        " the Liger plugin.",
         source=_LIGER,
         shown_when=lambda recipe: _has_plugin(recipe, "liger"),
     )
@@ -153,6 +176,8 @@ class HardwareSettings(Settings):
         None,
         label="Cut cross-entropy",
         help="Computes the loss without ever holding the logits; on as soon as its plugin is listed.",
+        explanation="The logit of the right token and the sum over the vocabulary are computed block by block in the "
+        "chip's own memory. Axolotl wants `bf16` or `fp16` written down with it.",
         source="Wijmans et al. 2024, Cut Your Losses, arXiv 2411.09009",
         shown_when=lambda recipe: _has_plugin(recipe, "cut_cross_entropy"),
     )
@@ -160,6 +185,8 @@ class HardwareSettings(Settings):
         False,
         label="Chunked cross-entropy",
         help="Upcasts and reduces the logits in chunks instead of all at once; excludes cut cross-entropy.",
+        explanation="The usual loss turns all logits into float32 at once, here one chunk after the other is. The "
+        "logits themselves still exist in the precision of the run.",
         source=_AXOLOTL,
     )
     chunked_cross_entropy_num_chunks: Annotated[WholeNumber | None, Field(ge=1, le=4096), Control("number", step=1)] = (
@@ -167,6 +194,7 @@ class HardwareSettings(Settings):
             None,
             label="Number of chunks",
             help="Into how many chunks chunked cross-entropy cuts the logits; 8 if empty.",
+            explanation="More chunks hold less at once, and start more kernels.",
             source=_AXOLOTL,
             shown_when=lambda recipe: recipe.chunked_cross_entropy,
         )

@@ -73,6 +73,9 @@ class TargetSettings(Settings):
         (),
         label="Layers",
         help="Adapts only these layers, counted from 0; empty means all. Not possible with a regex as target.",
+        explanation="PEFT takes the first number in a module's path for its layer and leaves out modules without one. "
+        "`lora_target_parameters` does not look at this list. A layer that the model does not have is "
+        "passed over, unless none is left.",
         source=_PEFT,
         shown_when=has_adapter,
     )
@@ -82,6 +85,8 @@ class TargetSettings(Settings):
         (),
         label="Name of the layer list",
         help="The name before the layer's number in the path, where it is not found by itself; needs a list of layers.",
+        explanation="Without it the first number in a path is the layer, with it only a number right behind this name. "
+        "That helps where other lists, such as the layers of a vision tower, have numbers too.",
         source=_PEFT,
         shown_when=lambda recipe: has_adapter(recipe) and bool(recipe.peft_layers_to_transform),
     )
@@ -112,6 +117,9 @@ class TargetSettings(Settings):
         False,
         label="Keep tied weights tied",
         help="Keeps the trained copies of a tied embedding and head one and the same, so that they count once.",
+        explanation="Many small models use one matrix for embedding and head. Named together in `lora_modules_to_save` "
+        "each gets a copy of its own, which doubles the parameters and lets the two part; on, they stay "
+        "one. Adapters on both are tied as well.",
         source=_PEFT,
         shown_when=has_adapter,
     )

@@ -126,6 +126,9 @@ class TrainingSettings(Settings):
         1,
         label="Micro batch size",
         help="Rows that go through the model at once. Activations grow in proportion to it.",
+        explanation="It is counted for each card. What one step of the optimizer sees is this times "
+        "`gradient_accumulation_steps`, times the number of cards. Weights and optimizer states do not grow"
+        " with it, so twice the rows need less than twice the memory.",
         source=_AXOLOTL,
         more=False,
     )
@@ -142,6 +145,8 @@ class TrainingSettings(Settings):
         1,
         label="Gradient accumulation",
         help="Micro batches added up before the weights move: a larger batch at no memory but the kept gradients.",
+        explanation="Gradients stay on the card between the micro batches and are added up. A step takes longer in "
+        "proportion, a pass over the data set about as long as before.",
         source=_AXOLOTL,
         more=False,
     )
@@ -154,6 +159,8 @@ class TrainingSettings(Settings):
         None,
         label="Learning rate",
         help="Peak size of a step; LoRA usually wants about ten times that of full fine-tuning. Axolotl requires it.",
+        explanation="Of 178 example configurations with an adapter that Axolotl ships, 141 say 0.0002. The scale "
+        "multiplies what A and B do to the output, so another alpha or rank can ask for another rate.",
         source=_TRAINER,
         more=False,
     )
@@ -161,6 +168,9 @@ class TrainingSettings(Settings):
         "adamw_torch_fused",
         label="Optimizer",
         help="How the weights move. AdamW keeps 8 bytes of states for a trainable parameter, its 8-bit form about 2.",
+        explanation="States are kept for trained parameters only: with LoRA they are a small part of the memory, in "
+        "full fine-tuning the largest. The paged forms may move them to host memory when the card runs "
+        "short.",
         source=_AXOLOTL,
         more=False,
     )
@@ -172,26 +182,43 @@ class TrainingSettings(Settings):
         False,
         label="Sample packing",
         help="Fills each row with several samples up to the sequence length, so that no token is padding.",
+        explanation="Without it the rows of a batch are padded to the longest, and the padding is computed for nothing."
+        " With it almost every token of a step is a real one, so an epoch has fewer steps, and the memory "
+        "is always that of full rows.",
         source=_AXOLOTL,
     )
     pad_to_sequence_len: Annotated[bool | None, Control("choice", choices=("true", "false"))] = setting(
         None,
         label="Pad to the sequence length",
         help="Gives every step the same shape, which keeps the allocator's memory in one piece.",
+        explanation="Empty becomes true under sample packing. Without packing it means that short samples cost as much "
+        "time and memory as long ones.",
         source=_AXOLOTL,
     )
     num_epochs: Annotated[
         Number, Field(gt=0, le=10_000), Control("number", step=1), InTools(trainer="num_train_epochs")
     ] = setting(
-        1.0, label="Epochs", help="Passes over the data set; the most steps below end the run earlier.", source=_TRAINER
+        1.0,
+        label="Epochs",
+        help="Passes over the data set; the most steps below end the run earlier.",
+        explanation="An epoch has as many steps as there are rows, divided by the effective batch. A fraction such as "
+        "0.5 ends within the first pass.",
+        source=_TRAINER,
     )
     max_steps: Annotated[WholeNumber | None, Field(ge=-1), Control("number", step=1)] = setting(
-        None, label="Most steps", help="Ends the run after this many steps, whatever the epochs say.", source=_TRAINER
+        None,
+        label="Most steps",
+        help="Ends the run after this many steps, whatever the epochs say.",
+        explanation="These are steps of the optimizer, so each goes through `gradient_accumulation_steps` micro "
+        "batches. −1 means no limit.",
+        source=_TRAINER,
     )
     lr_scheduler: Annotated[str, Control("choice", choices=LR_SCHEDULERS, accepts_other=True)] = setting(
         "cosine",
         label="Learning rate schedule",
         help="How the learning rate falls after the warm-up. No effect on count or memory.",
+        explanation="`cosine` falls along half a cosine to zero, `linear` in a straight line, `constant` stays where it"
+        " is. The schedule spans all steps of the run, so another number of epochs gives another curve.",
         source=_TRAINER,
     )
     # Files hold a share here, as transformers takes it and Axolotl does not: a rule says so, and the file can be read.
@@ -199,12 +226,15 @@ class TrainingSettings(Settings):
         None,
         label="Warm-up steps",
         help="Steps in which the learning rate rises to its peak; excludes the warm-up ratio.",
+        explanation="Where both warm-up settings are empty, Axolotl warms up for 3 % of the steps and at most 100.",
         source=_AXOLOTL,
     )
     warmup_ratio: Annotated[Number | None, Field(ge=0, le=1), Control("number", step=0.01)] = setting(
         None,
         label="Warm-up ratio",
         help="Share of all steps in which the learning rate rises to its peak; excludes the warm-up steps.",
+        explanation="It follows the length of the run, where a number of steps stays as it is. Where both are empty, "
+        "Axolotl takes 0.03 and at most 100 steps.",
         source=_AXOLOTL,
     )
     weight_decay: Annotated[
@@ -213,12 +243,22 @@ class TrainingSettings(Settings):
         Control("number", step=0.01),
         InTools(trainer="weight_decay", torchtune="optimizer.weight_decay"),
     ] = setting(
-        0.0, label="Weight decay", help="Pulls the trained weights towards zero in every step.", source=_TRAINER
+        0.0,
+        label="Weight decay",
+        help="Pulls the trained weights towards zero in every step.",
+        explanation="With LoRA it pulls at A and B, and so at the change to W; the frozen weights stay as they are. "
+        "AdamW takes learning rate × this × weight off in each step.",
+        source=_TRAINER,
     )
     max_grad_norm: Annotated[
         Number | None, Field(ge=0), Control("number", step=0.1), InTools(trainer="max_grad_norm")
     ] = setting(
-        None, label="Gradient clipping", help="Scales gradients down when their norm is above this.", source=_TRAINER
+        None,
+        label="Gradient clipping",
+        help="Scales gradients down when their norm is above this.",
+        explanation="The norm is that of all trained gradients together. Empty leaves transformers' 1.0 in force, 0 "
+        "turns clipping off.",
+        source=_TRAINER,
     )
     loraplus_lr_ratio: Annotated[
         Number | None,
@@ -229,6 +269,8 @@ class TrainingSettings(Settings):
         None,
         label="LoRA+ ratio",
         help="Trains B this many times faster than A; 16 is the paper's advice. Count and memory unchanged.",
+        explanation="A keeps the learning rate, B gets this many times as much. PEFT advises a somewhat lower learning "
+        "rate with it, about half.",
         source="Hayou et al. 2024, LoRA+, arXiv 2402.12354",
         shown_when=has_adapter,
     )
@@ -238,6 +280,7 @@ class TrainingSettings(Settings):
         1e-6,
         label="LoRA+ embedding rate",
         help="Learning rate of adapted embeddings under LoRA+.",
+        explanation="Adapters on linear modules do not look at it. Empty means 0.000001, as in PEFT.",
         source="Hayou et al. 2024, LoRA+, arXiv 2402.12354",
         shown_when=lambda recipe: has_adapter(recipe) and recipe.loraplus_lr_ratio is not None,
     )
@@ -247,5 +290,10 @@ class TrainingSettings(Settings):
         Control("number", step=1),
         InTools(trainer="seed", torchtune="seed", mlx_lm="seed"),
     ] = setting(
-        None, label="Seed", help="Makes a run repeatable: data order, dropout, and the start of A.", source=_TRAINER
+        None,
+        label="Seed",
+        help="Makes a run repeatable: data order, dropout, and the start of A.",
+        explanation="Axolotl draws A from the seed and the name of the module, so the same target starts alike in every"
+        " run. GPU kernels that add up in no fixed order can still make two runs differ in the last digits.",
+        source=_TRAINER,
     )

@@ -64,6 +64,15 @@ def test_a_setting_says_its_effect_in_a_sentence(setting: Setting):
     assert 20 <= len(setting.help) <= 140
 
 
+@pytest.mark.parametrize("setting", PARAMS)
+def test_a_setting_has_a_longer_explanation_and_says_where_its_facts_come_from(setting: Setting):
+    assert setting.explanation.endswith(".")
+    assert setting.explanation != setting.help
+    assert setting.explanation.count("`") % 2 == 0
+    assert len(setting.explanation) >= 40
+    assert setting.source
+
+
 @pytest.mark.parametrize("setting", WITH_CHOICES)
 def test_every_choice_of_a_control_is_a_value_of_its_setting(setting: Setting):
     for choice in setting.control.choices:
