@@ -11,7 +11,7 @@ from lora_explorer.adapters.new_tokens import (
     new_tokens_of,
     read_new_tokens,
 )
-from lora_explorer.adapters.plan import plan_adapter
+from lora_explorer.adapters.plan import adapted_layers, plan_adapter
 from lora_explorer.adapters.result import AdapterPlan, Candidate, ModuleCount, TargetCoverage
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "NewTokens",
     "NewTokensAdvice",
     "TargetCoverage",
+    "adapted_layers",
     "adapter_dtype",
     "advise_on_new_tokens",
     "base_dtype",

@@ -15,13 +15,18 @@ from lora_explorer.adapters.structure import ADAPTER_NAME, Target
 
 @dataclass(frozen=True)
 class LayerCount:
-    """What PEFT adds at one target. scaling: the factor on B·A."""
+    """What PEFT adds at one target. scaling: the factor on B·A.
+
+    shapes: of what is added, by the first part of PEFT's name, such as lora_A. frozen: which of it is not trained.
+    """
 
     r: int
     alpha: int
     scaling: float
     trainable_params: int
     added_params: int
+    shapes: Mapping[str, tuple[int, ...]]
+    frozen: frozenset[str]
 
 
 def count_layer(target: Target, config: LoraConfig) -> LayerCount:
@@ -43,13 +48,16 @@ def count_layer(target: Target, config: LoraConfig) -> LayerCount:
             tied_adapter={},
         )
     of_base = {id(parameter) for parameter in target.module.parameters()}
-    added = [parameter for parameter in layer.parameters() if id(parameter) not in of_base]
+    named = [(name, parameter) for name, parameter in layer.named_parameters() if id(parameter) not in of_base]
+    added = [parameter for _, parameter in named]
     return LayerCount(
         r=r,
         alpha=alpha,
         scaling=layer.scaling[ADAPTER_NAME],
         trainable_params=sum(parameter.numel() for parameter in added if parameter.requires_grad),
         added_params=sum(parameter.numel() for parameter in added),
+        shapes={name.partition(".")[0]: tuple(parameter.shape) for name, parameter in named},
+        frozen=frozenset(name.partition(".")[0] for name, parameter in named if not parameter.requires_grad),
     )
 
 

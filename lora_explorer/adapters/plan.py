@@ -46,6 +46,16 @@ def plan_adapter(recipe: Recipe, skeleton: Skeleton) -> AdapterPlan:
     return _counted_plan(recipe, skeleton, explained, layers)
 
 
+def adapted_layers(recipe: Recipe, skeleton: Skeleton) -> Mapping[str, LayerCount]:
+    """What PEFT adds at each adapted module or parameter, by its path; for a recipe that `plan_adapter` accepts."""
+    if not recipe.adapter:
+        return {}
+    with refusals_as_findings(recipe, skeleton):
+        targets = _explained(structural(recipe), skeleton).structure.targets
+        layers = count_layers(targets, lora_config(recipe, skeleton.model))
+    return {target.path: layers[count_key(target)] for target in targets}
+
+
 @dataclass(frozen=True)
 class _Explained:
     """What does not change while the rank moves."""

@@ -33,6 +33,8 @@ def count_effects(setting: str, question: Question) -> Effects:
 
     question: what is explored from; setting: by its field name.
     """
+    # Through the package, which makes threads wait for each other; transformers is not loaded by two at once.
+    import lora_explorer.adapters  # noqa: F401
     from lora_explorer.base_models.skeleton import load_skeleton
     from lora_explorer.exploration.neighbours import neighbours_of
 

@@ -9,7 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lora_explorer.adapters import inject_adapter, plan_adapter
-from lora_explorer.exploration.layer_map import MapEdit, SetRank, SwitchOff, SwitchOn, edit_map, word_assignment
+from lora_explorer.exploration.layer_map import (
+    MapEdit,
+    SetAlpha,
+    SetRank,
+    SwitchOff,
+    SwitchOn,
+    edit_map,
+    word_assignment,
+)
 from lora_explorer.exploration.layer_map.assignment import Assignment, Strength, assignment_of
 from lora_explorer.exploration.layer_map.sites import sites_of
 from lora_explorer.exploration.layer_map.wording import typed_length
@@ -48,6 +56,7 @@ def edits(architecture: str) -> st.SearchStrategy[MapEdit]:
         st.builds(SwitchOff, some_names, some_layers),
         st.builds(SwitchOn, some_names, some_layers),
         st.builds(SetRank, some_names, some_layers, st.sampled_from([1, 4, 8, 12, 64]), st.booleans()),
+        st.builds(SetAlpha, some_names, some_layers, st.sampled_from([1, 8, 16, 64])),
     )
 
 
@@ -64,6 +73,8 @@ def drawn(edit: MapEdit, before: Assignment, recipe: Recipe, architecture: str) 
             after.pop(site.path, None)
         elif isinstance(edit, SwitchOn):
             after.setdefault(site.path, Strength(recipe.lora_r or 0, recipe.lora_alpha or 0))
+        elif site.path in before and isinstance(edit, SetAlpha):
+            after[site.path] = Strength(before[site.path].r, edit.alpha)
         elif site.path in before:
             r, alpha = before[site.path]
             growth = (edit.rank / r) ** 0.5 if recipe.peft_use_rslora else edit.rank / r

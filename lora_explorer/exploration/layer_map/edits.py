@@ -46,7 +46,14 @@ class SetRank(_Cells):
     keep_scale: bool = False
 
 
-MapEdit = SwitchOff | SwitchOn | SetRank
+@dataclass(frozen=True)
+class SetAlpha(_Cells):
+    """Those of the cells that are adapted get an alpha of their own."""
+
+    alpha: int = 0
+
+
+MapEdit = SwitchOff | SwitchOn | SetRank | SetAlpha
 
 
 def edit_map(edit: MapEdit, recipe: Recipe, skeleton: Skeleton) -> Wording:
@@ -74,6 +81,8 @@ def _out_of_range(edit: MapEdit, num_layers: int) -> str | None:
         return f"There is no layer {outside[0]}; this model has layers 0 to {num_layers - 1}."
     if isinstance(edit, SetRank) and not 1 <= edit.rank <= HIGHEST_RANK:
         return f"A rank must be between 1 and {HIGHEST_RANK:,}, got {edit.rank}."
+    if isinstance(edit, SetAlpha) and not 1 <= edit.alpha <= HIGHEST_ALPHA:
+        return f"An alpha must be between 1 and {HIGHEST_ALPHA:,}, got {edit.alpha}."
     return None
 
 
@@ -86,14 +95,15 @@ def _cells(edit: MapEdit, now: Assignment, in_layers: Sequence[Site]) -> tuple[s
         if (not edit.layers or site.layer in edit.layers)
         and (any(site.ends_with(name) for name in edit.names) if edit.names else site.slot in rows)
     )
-    only_adapted = isinstance(edit, SetRank)
+    only_adapted = isinstance(edit, (SetRank, SetAlpha))
     return tuple(site.path for site in chosen if not only_adapted or site.path in now)
 
 
 def _nothing_there(edit: MapEdit) -> str:
     named = ", ".join(edit.names) or "a module"
-    if isinstance(edit, SetRank):
-        return f"No layer chosen here has {named} adapted, so there is no rank to set."
+    if isinstance(edit, (SetRank, SetAlpha)):
+        what = "rank" if isinstance(edit, SetRank) else "alpha"
+        return f"No layer chosen here has {named} adapted, so there is no {what} to set."
     return f"No layer chosen here has {named} to adapt."
 
 
@@ -102,6 +112,8 @@ def _drawn(edit: MapEdit, now: Assignment, cells: Sequence[str], recipe: Recipe)
         return {path: strength for path, strength in now.items() if path not in set(cells)}
     if isinstance(edit, SwitchOn):
         return {**{path: Strength(recipe.lora_r or 1, recipe.lora_alpha or 1) for path in cells}, **now}
+    if isinstance(edit, SetAlpha):
+        return {**now, **{path: Strength(now[path].r, edit.alpha) for path in cells}}
     changed = {path: _with_rank(now[path], edit, is_stabilised=recipe.peft_use_rslora) for path in cells}
     return {**now, **changed}
 

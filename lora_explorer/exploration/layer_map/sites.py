@@ -16,6 +16,7 @@ from lora_explorer.settings import Recipe
 
 # PEFT, too, takes the first number of a path for the layer.
 _IN_STACK = re.compile(r"(.*?)\.(\d+)\.(.*)")
+_NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,15 @@ class Site:
         """The last part of the path, as the map's rows are called."""
         return self.path.rpartition(".")[2]
 
+    @property
+    def unnumbered(self) -> str:
+        """The path with * for every number in it: the same in each layer, and for each expert."""
+        return _NUMBER.sub("*", self.path)
+
     def ends_with(self, name: str) -> bool:
-        return self.path == name or self.path.endswith(f".{name}")
+        """Whether the path has this ending; with * in it, whether the path without its numbers has."""
+        path = self.unnumbered if "*" in name else self.path
+        return path == name or path.endswith(f".{name}")
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,22 @@ class SiteMap:
     @property
     def in_layers(self) -> tuple[Site, ...]:
         return tuple(site for site in self.sites if site.layer is not None)
+
+    @cached_property
+    def row_names(self) -> Mapping[str, str]:
+        """By the path of a site in a layer: the shortest ending that tells its kind from the others in layers."""
+        kinds = dict.fromkeys(site.unnumbered for site in self.in_layers)
+        named = {kind: shortest_endings([kind], kinds.keys() - {kind})[0] for kind in kinds}
+        return {site.path: named[site.unnumbered] for site in self.in_layers}
+
+    @cached_property
+    def row_layers(self) -> Mapping[str, tuple[int, ...]]:
+        """The layers that have modules of a kind, by its name, in the order of the model."""
+        found: dict[str, dict[int, None]] = defaultdict(dict)
+        for site in self.in_layers:
+            if site.layer is not None:
+                found[self.row_names[site.path]][site.layer] = None
+        return {name: tuple(sorted(layers)) for name, layers in found.items()}
 
 
 def sites_of(recipe: Recipe, skeleton: Skeleton) -> SiteMap:
