@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lora_explorer.report import words
-from lora_explorer.report.html import Html, tag
+from lora_explorer.report.html import Html, join, tag
 
 if TYPE_CHECKING:
     from lora_explorer.exploration.effects import Effect, Effects
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Touches = Mapping[str, Any]
 NO_NEIGHBOURS = "There is no value next to this one to compare with."
+QUESTION = "What does it change, from here?"
 _SAME, _WAITING = "same", "…"
 
 
@@ -32,6 +33,23 @@ def effects_table(
     here = tag("tr", tag("th", effects.here.label, scope="row"), *_figures(effects.here.prediction, waits=waits))
     rows = (_row(effect, effects.here.prediction, touches(effect), waits=waits) for effect in effects.others)
     return tag("table", head, tag("tbody", here, *rows), class_="effects")
+
+
+def effects_panel(
+    effects: Effects, touches: Callable[[Effect], Touches] = lambda effect: effect.changes, *, waits: bool = False
+) -> Html:
+    """The table under its question, and why memory is not known where it is not. As for `effects_table`."""
+    problems = {} if waits else _memory_problems(effects)
+    said = (tag("p", f"Memory, {label}: {problem}", class_="quiet-line") for label, problem in problems.items())
+    title = tag("h3", QUESTION)
+    return tag("div", title, effects_table(effects, touches, waits=waits), *said, class_="effects-panel")
+
+
+def _memory_problems(effects: Effects) -> Mapping[str, str]:
+    """By the label of the first value that has it. What cannot even be counted says so in its row."""
+    counted = [each for each in (effects.here, *effects.others) if each.prediction.trainable_params is not None]
+    by_problem = {each.prediction.problem: each.label for each in reversed(counted) if each.prediction.problem}
+    return {label: problem for problem, label in reversed(by_problem.items())}
 
 
 def _figures(found: Prediction, *, waits: bool) -> list[Html]:
@@ -52,7 +70,9 @@ def _memory(found: Prediction, *, waits: bool) -> str:
 
 def _row(effect: Effect, here: Prediction, touches: Touches, *, waits: bool) -> Html:
     found = effect.prediction
-    button = tag("button", effect.label, type="button", class_="saving", data_touches=json.dumps(touches))
+    button = tag(
+        "button", effect.label, type="button", class_="effect", data_touches=json.dumps(touches), data_keep=effect.label
+    )
     name = tag("th", button, scope="row")
     if found.trainable_params is None:
         return tag("tr", name, tag("td", found.problem, colspan=4), class_="refused")
@@ -65,12 +85,13 @@ def _row(effect: Effect, here: Prediction, touches: Touches, *, waits: bool) -> 
     return tag("tr", name, *(tag("td", cell, class_="number") for cell in cells), title=found.problem or None)
 
 
-def _count_change(after: int | None, before: int | None) -> str:
+def _count_change(after: int | None, before: int | None) -> str | Html:
     if after is None or before is None:
         return "–"
     if after == before:
         return _SAME
-    return f"{words.exact_count(after)} ({_signed(after - before)}{words.short_count(abs(after - before))})"
+    difference = f"({_signed(after - before)}{words.short_count(abs(after - before))})"
+    return join(words.exact_count(after), " ", tag("span", difference, class_="effect-change"))
 
 
 def _size_change(after: int | None, before: int | None) -> str:

@@ -22,6 +22,7 @@ from lora_explorer.report import (
     headline,
     heat_map,
     lower_bound,
+    matrix_drawing,
     memory_bar,
     model_facts,
     notes,
@@ -157,16 +158,22 @@ class Answers:
         return lambda: self.interests.holds(visitor, asked_about)
 
     def details(self, sent: Any, request: gr.Request | None = None) -> Outputs:
-        """Outputs: no complaint, line about the base model, pick lists, heat map, coverage table, bars by kind."""
-        pictures = self._usable(sent, request, self._drawn, (gr.skip(),) * 3)
+        """Outputs: no complaint, line about the base model, pick lists, heat map, one matrix of each kind, coverage
+        table, bars by kind.
+        """
+        pictures = self._usable(sent, request, self._drawn, (gr.skip(),) * 4)
         return (*self._about_model(Draft.from_page(sent)), *pictures)
 
     def _drawn(self, draft: Draft) -> Outputs:
+        question = self.read(draft)
+        plan, of = _plan(question), (question.recipe, skeleton_of(question))
         # Plotly is not needed for the first page.
+        from lora_explorer.exploration.layer_map import matrices_of, rows_of
         from lora_explorer.report import charts
 
-        plan = _plan(self.read(draft))
-        return heat_map.heat_map(plan), coverage.coverage_table(plan), charts.params_by_kind(plan)
+        layers = heat_map.heat_map(rows_of(plan, *of), plan.num_layers)
+        drawings = matrix_drawing.matrix_drawings(matrices_of(plan, *of))
+        return layers, drawings, coverage.coverage_table(plan), charts.params_by_kind(plan)
 
     def findings_of_adapter(self, draft: Draft) -> tuple[Finding, ...]:
         """What only the base model shows of a draft whose settings can be used."""
@@ -251,6 +258,14 @@ def _plan(question: Question) -> AdapterPlan:
     from lora_explorer.base_models.skeleton import load_skeleton
 
     return plan_adapter(question.recipe, load_skeleton(question.base_model))
+
+
+def skeleton_of(question: Question) -> Skeleton:
+    # Through the package, which makes threads wait for each other; transformers is not loaded by two at once.
+    import lora_explorer.adapters  # noqa: F401
+    from lora_explorer.base_models.skeleton import load_skeleton
+
+    return load_skeleton(question.base_model)
 
 
 def _token_problems(draft: Draft, question: Question) -> tuple[Finding, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,7 @@ class Answered:
     peak: gr.HTML
     savings: gr.HTML
     heat_map: gr.HTML
+    matrices: gr.HTML
     coverage: gr.HTML
     kinds: gr.Plot
     memory_notes: gr.HTML
@@ -94,9 +95,12 @@ def build_tiles(card: Card) -> tuple[gr.HTML, gr.HTML, gr.HTML]:
 
 
 def build_charts(
-    cards: Sequence[Card], card: Card, tiles: tuple[gr.HTML, gr.HTML, gr.HTML]
+    cards: Sequence[Card], card: Card, tiles: tuple[gr.HTML, gr.HTML, gr.HTML], beneath_map: Callable[[], None]
 ) -> tuple[Answered, gr.Dropdown, gr.Checkbox]:
-    """The reasons behind the headline, each panel under the question it answers. Also: what is chosen in them."""
+    """The reasons behind the headline, each panel under the question it answers. Also: what is chosen in them.
+
+    beneath_map: builds what edits the layer × module map.
+    """
     with gr.Column(elem_id="panel-memory"):
         with gr.Row(elem_id="head-memory"):
             question("Where does the memory go at the peak?", "GiB · one training step, traced on the meta device")
@@ -125,7 +129,9 @@ def build_charts(
         with gr.Column(min_width=0):
             with gr.Column(elem_id="panel-layers", min_width=0):
                 question("Which layers train how much?", "stronger: more trainable parameters")
-                heat = fragment(Html(""), "heat-map")
+                heat = fragment(Html(""), "heat-map", script_of("layer_map.js"))
+                beneath_map()
+                matrices = fragment(Html(""), "matrices", script_of("matrices.js"))
             with gr.Column(elem_id="panel-kinds", min_width=0):
                 question("Which kinds of module hold the trainable parameters?", "")
                 kinds = gr.Plot(elem_id="params-by-kind", show_label=False, container=False)
@@ -143,7 +149,7 @@ def build_charts(
         apply_default_css=False,
         js_on_load=script_of("memory_notes.js"),
     )
-    return Answered(*tiles, bar, chips, peak, savings, heat, coverage, kinds, said), picker, segments
+    return Answered(*tiles, bar, chips, peak, savings, heat, matrices, coverage, kinds, said), picker, segments
 
 
 def question(title: str, quiet: str) -> None:

@@ -19,12 +19,15 @@ from lora_explorer.ui.controls import Choices, Controls
 from lora_explorer.ui.desk import ASK_JS, build_desk, tell
 from lora_explorer.ui.draft import Draft
 from lora_explorer.ui.following import show_pressed, show_replaced
+from lora_explorer.ui.map_edits import build_map_edits
 from lora_explorer.ui.new_tokens import NewTokenAnswers, build_new_tokens
 from lora_explorer.ui.preview_answers import PreviewAnswers
 from lora_explorer.ui.preview_form import PUBLIC_LIMITS
 from lora_explorer.ui.preview_page import PreviewTabs
 from lora_explorer.ui.run_answers import RunAnswers
+from lora_explorer.ui.setting_about import build_setting_about
 from lora_explorer.ui.tracer import InProcess, Memory
+from lora_explorer.ui.understanding import Understanding, wire_understanding
 from lora_explorer.ui.yaml_answers import YamlAnswers
 
 START_RECIPE = "llama-3-8b-lora.yml"
@@ -56,6 +59,7 @@ class Page:
     model: layout.ModelFile
     new_tokens: gr.HTML
     answered: layout.Answered
+    understanding: Understanding
     beside: tuple[gr.Dropdown, gr.Checkbox]
     yaml: yaml_layout.YamlTab
     preview: PreviewTabs
@@ -96,6 +100,7 @@ def build_page(
     with blocks:
         page = _build(Answers(access, tracer or InProcess(), background or InProcess()), runs)
         _wire_answers(page)
+        wire_understanding(page.understanding, page.answers, page.desk, page.live)
         _wire_yaml(page)
         _wire_model_file(page)
         preview_page.wire_restore(page.preview, page.yaml, page.controls)
@@ -119,18 +124,22 @@ def _build(answers: Answers, runs: RunAnswers) -> Page:
         token_plan: list[gr.HTML] = []
         beneath = {"lora_modules_to_save": lambda: token_plan.append(build_new_tokens())}
         public = not answers.access.folders
+        map_edits: list[gr.HTML] = []
         controls, model = layout.build_controls(start.shown, _preset_choices(), beneath, public=public)
         with gr.Column(elem_id="answers"):
             tiles = layout.build_tiles(card)
             with gr.Tabs(elem_id="tabs"):
                 with gr.Tab("Explore", id="explore") as explore:
-                    answered, picker, segments = layout.build_charts(cards(), card, tiles)
+                    answered, picker, segments = layout.build_charts(
+                        cards(), card, tiles, lambda: map_edits.append(build_map_edits())
+                    )
                 with gr.Tab("Preview", id="preview") as preview:
                     run_card, run = preview_layout.build_start(public=runs.public), preview_layout.build_run()
                 with gr.Tab("YAML", id="yaml") as text:
                     yaml = yaml_layout.build_yaml(start.text, copy)
                 with gr.Tab("History", id="history") as history:
                     kept = preview_layout.build_history()
+            understanding = Understanding(map_edits[0], build_setting_about())
     tell("card", picker)
     tell("expandable_segments", segments)
     explore.select(None, None, None, js=MEASURE_AGAIN_JS)
@@ -138,7 +147,7 @@ def _build(answers: Answers, runs: RunAnswers) -> Page:
     tabs = PreviewTabs(runs, desks, run_card, run, kept)
     preview_page.wire_preview(tabs, preview=preview, history=history)
     beside = (picker, segments)
-    return Page(answers, desk, controls, model, token_plan[0], answered, beside, yaml, tabs)
+    return Page(answers, desk, controls, model, token_plan[0], answered, understanding, beside, yaml, tabs)
 
 
 def _preset_choices() -> Choices:
@@ -150,7 +159,7 @@ def _wire_answers(page: Page) -> None:
     """The number first; then what takes longer, pictures and memory, each on its own."""
     answered, answers, desk = page.answered, page.answers, page.desk
     about_model = [page.model.complaint, page.model.facts]
-    pictures = [answered.heat_map, answered.coverage, answered.kinds]
+    pictures = [answered.heat_map, answered.matrices, answered.coverage, answered.kinds]
     lists = [page.controls[name] for name in answers.PICK_LISTS]
     desk.count(answers.count, desk, [answered.counts, answered.side_notes], **page.live)
     desk.draw(answers.details, desk, [*about_model, *lists, *pictures], **page.live)

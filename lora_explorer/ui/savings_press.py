@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lora_explorer.settings import Recipe
-from lora_explorer.ui.draft import shown_by
+from lora_explorer.ui.draft import Shelf, shown_by
 
 if TYPE_CHECKING:
     from lora_explorer.memory.savings import Saving
@@ -21,7 +21,12 @@ def touches_of(recipe: Recipe) -> Callable[[Saving], Mapping[str, Any]]:
         if not saving.changes:
             # The allocator's switch is no setting of the recipe.
             return {_SEGMENTS: True}
-        shown = shown_by(recipe.changed(**saving.changes))
-        return {name: shown[name] for name in saving.changes}
+        return shown_after(recipe, saving.changes)
 
     return touches
+
+
+def shown_after(recipe: Recipe, changes: Mapping[str, Any]) -> Shelf:
+    """What the widgets of the settings that change hold then, by field name."""
+    shown = shown_by(recipe.changed(**changes))
+    return {name: shown[name] for name in changes}
