@@ -155,3 +155,11 @@ class MemoryEstimate:
         """What the process holds at its peak on a card: less than without a limit where cached memory is given back."""
         held = fit.process_bytes if fit is not None and fit.gives_cache_back else None
         return self.process_bytes if held is None else held
+
+    def parts_on(self, fit: CardFit | None) -> tuple[tuple[str, int], ...]:
+        """Everything that the process holds on a card, in order, the empty too; adds up to `process_bytes_on`."""
+        beyond = dict(self.beyond_peak)
+        given_back = self.process_bytes - self.process_bytes_on(fit)
+        beyond[FRAGMENTATION] = max(beyond[FRAGMENTATION] - given_back, 0)
+        at_peak = dict(self.parts)
+        return (*((part, at_peak.get(part, 0)) for part in PARTS), *beyond.items())

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from lora_explorer.memory.result import FRAGMENTATION, PARTS
 from lora_explorer.report import verdicts, words
 from lora_explorer.report.html import Html, join, tag
 
@@ -21,7 +20,8 @@ _ROOM_FOR_LABEL_PERCENT = 45
 def memory_bar(estimate: MemoryEstimate, card: Card) -> Html:
     """The parts of the peak in order, each as wide as its share, and the card's usable line."""
     room = verdicts.fit_of(estimate, card)
-    parts = _parts(estimate, room)
+    # A part that is empty now stays in its place, so that nothing moves while a slider does.
+    parts = dict(estimate.parts_on(room))
     full_bytes = max(room.capacity_bytes, sum(parts.values()))
     pieces = (_piece(name, size, full_bytes) for name, size in parts.items() if size)
     line = tag("span", class_="memory-line", style=f"left:{100 * room.capacity_bytes / full_bytes:.2f}%")
@@ -53,17 +53,6 @@ def card_chips(estimate: MemoryEstimate) -> Html:
 
 def _chips(fits: Iterable[CardFit]) -> Html:
     return tag("ul", *(_chip(fit) for fit in fits), class_="chips")
-
-
-def _parts(estimate: MemoryEstimate, room: CardFit) -> dict[str, int]:
-    """The allocated parts, then what the allocator and CUDA hold beside them on this card.
-
-    A part that is empty now stays in its place, so that nothing moves while a slider does.
-    """
-    beyond = dict(estimate.beyond_peak)
-    given_back = estimate.process_bytes - verdicts.process_bytes(estimate, room)
-    beyond[FRAGMENTATION] = max(beyond[FRAGMENTATION] - given_back, 0)
-    return {**dict.fromkeys(PARTS, 0), **dict(estimate.parts), **beyond}
 
 
 def _piece(name: str, size: int, full_bytes: int) -> Html:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_explorer.base_models import BaseModel
-from lora_explorer.preview.events import LAST_KINDS, Event, Failed
+from lora_explorer.preview.events import LAST_KINDS, Event, Failed, Step
 from lora_explorer.preview.request import Limits, PreviewRequest
 from lora_explorer.preview.run_folder import RunFolder
 from lora_explorer.preview.supervision.process import Worker, start_worker
@@ -27,6 +27,12 @@ def request(steps: int = 5, most_steps: int = 10_000, **limits: Any) -> PreviewR
         steps=steps,
         limits=Limits(steps=most_steps, **limits),
     )
+
+
+def step(number: int, loss: float | None) -> Step:
+    """The event of one step."""
+    figures = {"learning_rate": 1e-4, "tokens_per_second": 1.0, "grad_norm": 1.0, "epoch": 0.1}
+    return Step(step=number, loss=loss, memory_bytes=1, tokens=1, **figures)
 
 
 def starting(conduct: str) -> Callable[[RunFolder], Worker]:
