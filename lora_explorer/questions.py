@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lora_explorer.adapters.new_tokens import NewTokensAdvice
     from lora_explorer.base_models import BaseModel
     from lora_explorer.base_models.skeleton import Skeleton
+    from lora_explorer.exploration.pace import Pace
     from lora_explorer.memory import Card, MemoryEstimate
     from lora_explorer.memory.lower_bound import LowerBound
     from lora_explorer.memory.new_tokens import Weight
@@ -150,6 +151,14 @@ def times(
 
         measured = measured_efficiencies()
         return time_on_cards(recipe, base_model, card=card, rows=rows, price=price, measured=measured)
+
+
+def pace(recipe: Recipe, base_model: BaseModel, *, card: Card | None) -> Pace | None:
+    """Tokens a second on a card; None without one, and where that is not known."""
+    with quiet_libraries():
+        from lora_explorer.exploration.pace import pace_of
+
+        return pace_of(recipe, base_model, card)
 
 
 def lower_bound(recipe: Recipe, base_model: BaseModel, reason: str, **options: Any) -> LowerBound:

@@ -305,6 +305,19 @@ def test_compare_puts_every_configuration_in_a_list(config: Path, tmp_path: Path
     assert run("compare", config, other).exit_code == 0
 
 
+def test_compare_shows_what_differs_and_against_a_card_verdict_and_speed(config: Path, tmp_path: Path):
+    other = tmp_path / "twice.yml"
+    other.write_text(FINE.replace("lora_r: 8", "lora_r: 16"), encoding="utf-8")
+    said = run("compare", config, other, "--gpu", "RTX 4090").stdout
+    assert "lora_r" in said
+    assert "lora_dropout" not in said
+    assert "Tokens a second" in said
+    first, _ = answer("compare", config, other, "--gpu", "RTX 4090")
+    assert [fit["gpu"] for fit in first["fits"]] == ["RTX 4090"]
+    assert first["tokens_per_second"][0] < first["tokens_per_second"][1]
+    assert run("compare", config, "--gpu", "Abacus").exit_code == 1
+
+
 AT_FAULT = [
     ("lora_r: 8", "lora_r: 0", "lora_r"),
     ("lora_r: 8", "lora_r: -4", "lora_r"),

@@ -9,6 +9,7 @@ import typer
 from lora_explorer import __version__
 from lora_explorer.cli import choosing, exploration
 from lora_explorer.cli.check import check
+from lora_explorer.cli.comparison import compare
 from lora_explorer.cli.kept_runs import runs
 from lora_explorer.cli.new_tokens import new_tokens
 from lora_explorer.cli.preview import preview
@@ -28,7 +29,7 @@ _COMMANDS = (
     exploration.estimate,
     check,
     exploration.export,
-    exploration.compare,
+    compare,
     new_tokens,
     choosing.sweep,
     choosing.advise,

@@ -14,7 +14,6 @@ from lora_explorer import questions
 from lora_explorer.cli.configuration import (
     BaseModelName,
     Config,
-    Configs,
     ModelConfig,
     all_findings,
     base_model_of,
@@ -145,20 +144,6 @@ def export(
         write_file(output, written.text)
 
 
-def compare(
-    configs: Configs, model_config: ModelConfig = None, full_depth: FullDepth = False, as_json: AsJson = False
-) -> None:
-    """Compare configurations: counts and memory side by side."""
-    rows = []
-    for config in configs:
-        with at_fault(as_json=as_json):
-            rows.append(_compared(config, model_config, full_depth=full_depth))
-    if as_json:
-        print_json(rows)
-    else:
-        terminal.show_comparison(rows)
-
-
 def _still_known(
     recipe: Recipe, model_config: Path | None, share: Mapping[str, Any], error: ExplorerError
 ) -> records.Record:
@@ -185,21 +170,6 @@ def _lower_bound(recipe: Recipe, base_model: BaseModel, reason: str, share: Mapp
         return records.lower_bound_record(questions.lower_bound(recipe, base_model, reason, **share))
     except MemoryUnknown as error:
         return {"why": str(error)}
-
-
-def _compared(config: Path, model_config: Path | None, *, full_depth: bool) -> records.Record:
-    imported = usable_configuration(config)
-    base_model = base_model_of(imported.recipe, model_config)
-    plan = questions.plan(imported.recipe, base_model)
-    findings = all_findings(imported, plan)
-    record: records.Record = {"config": str(config), **records.count_record(plan)}
-    try:
-        result = questions.estimate(imported.recipe, base_model, full_depth=full_depth)
-        record |= records.estimate_record(result)
-    except MemoryUnknown as error:
-        findings += error.findings
-        record |= _lower_bound(imported.recipe, base_model, str(error), {})
-    return record | {"findings": records.finding_records(findings)}
 
 
 def _skeleton(recipe: Recipe, model_config: Path | None) -> tuple[Skeleton | None, tuple[Finding, ...]]:

@@ -28,7 +28,6 @@ __all__ = [
     "line_of",
     "sentence_of",
     "show",
-    "show_comparison",
     "show_count",
     "show_estimate",
     "show_filled_in",
@@ -160,21 +159,6 @@ def _savings_table(savings: Iterable[Saving]) -> Table:
         for saving in savings
     ]
     return _table("What would save memory?", ("Change", "Saves", "Peak reserved then", ""), rows)
-
-
-def show_comparison(rows: Iterable[Record]) -> None:
-    """One line for each configuration."""
-    lines = [
-        (
-            row["config"],
-            words.exact_count(row["trainable_params"]),
-            words.percent(row["trainable_percent"]),
-            words.file_size(row["adapter_file_bytes"]),
-            _gib(row["peak_allocated_bytes"]) if "peak_allocated_bytes" in row else "unknown",
-        )
-        for row in rows
-    ]
-    _show(_table("", ("Configuration", "Trainable parameters", "Share", "Adapter file", "Peak allocated"), lines))
 
 
 def show_new_tokens(record: Record) -> None:
