@@ -16,6 +16,7 @@ from lora_explorer.report.html import Html, tag
 from lora_explorer.settings import Group
 from lora_explorer.ui.controls import Beneath, Choices, Controls, build_group
 from lora_explorer.ui.draft import Shelf
+from lora_explorer.ui.pins import build_pins
 
 ASSETS = Path(__file__).parent / "assets"
 LOADING = "Loading PyTorch, transformers and PEFT: a few seconds, once."
@@ -84,14 +85,15 @@ def _model_file(*, public: bool) -> ModelFile:
     return ModelFile(facts, upload, complaint)
 
 
-def build_tiles(card: Card) -> tuple[gr.HTML, gr.HTML, gr.HTML]:
-    """The headline numbers and the line beneath them, above every tab."""
+def build_tiles(card: Card) -> tuple[tuple[gr.HTML, gr.HTML, gr.HTML], gr.HTML]:
+    """The headline numbers and the line beneath them, above every tab; beside them the button that pins."""
     with gr.Row(elem_id="headline"):
         counts = fragment(headline.count_tiles(None), "count-tiles")
         memory = fragment(headline.memory_tiles(None, card), "memory-tiles")
+        pins = build_pins()
     loading = tag("div", tag("p", LOADING, class_="side-line"), class_="side-notes")
     notes = gr.HTML(loading, elem_id="side-notes", js_on_load=script_of("side_notes.js"), apply_default_css=False)
-    return counts, memory, notes
+    return (counts, memory, notes), pins
 
 
 def build_charts(

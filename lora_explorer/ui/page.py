@@ -15,6 +15,8 @@ from lora_explorer.preview.request import Limits
 from lora_explorer.preview.supervision.queue import RunQueue
 from lora_explorer.ui import layout, opening, preview_layout, preview_page, yaml_layout, yaml_page
 from lora_explorer.ui.answers import Answers
+from lora_explorer.ui.comparison_answers import ComparisonAnswers
+from lora_explorer.ui.comparison_page import build_comparison, wire_comparison
 from lora_explorer.ui.controls import Choices, Controls
 from lora_explorer.ui.desk import ASK_JS, build_desk, tell
 from lora_explorer.ui.draft import Draft
@@ -127,12 +129,14 @@ def _build(answers: Answers, runs: RunAnswers) -> Page:
         map_edits: list[gr.HTML] = []
         controls, model = layout.build_controls(start.shown, _preset_choices(), beneath, public=public)
         with gr.Column(elem_id="answers"):
-            tiles = layout.build_tiles(card)
+            tiles, pins = layout.build_tiles(card)
             with gr.Tabs(elem_id="tabs"):
                 with gr.Tab("Explore", id="explore") as explore:
                     answered, picker, segments = layout.build_charts(
                         cards(), card, tiles, lambda: map_edits.append(build_map_edits())
                     )
+                with gr.Tab("Compare", id="compare") as compare:
+                    compared = build_comparison()
                 with gr.Tab("Preview", id="preview") as preview:
                     run_card, run = preview_layout.build_start(public=runs.public), preview_layout.build_run()
                 with gr.Tab("YAML", id="yaml") as text:
@@ -147,7 +151,10 @@ def _build(answers: Answers, runs: RunAnswers) -> Page:
     tabs = PreviewTabs(runs, desks, run_card, run, kept)
     preview_page.wire_preview(tabs, preview=preview, history=history)
     beside = (picker, segments)
-    return Page(answers, desk, controls, model, token_plan[0], answered, understanding, beside, yaml, tabs)
+    page = Page(answers, desk, controls, model, token_plan[0], answered, understanding, beside, yaml, tabs)
+    comparison = ComparisonAnswers(answers, public=runs.public)
+    wire_comparison(compare, (pins, compared), comparison, page.live, asked=(desk, desks.wish))
+    return page
 
 
 def _preset_choices() -> Choices:
