@@ -65,14 +65,17 @@ def cost_chart(columns: Sequence[Column], card: Card | None) -> Html:
     ]
     line = (card.memory_bytes / _GIB, f"{card.name}: {_usable(card)}") if card else None
     axes = ScatterAxes(
-        lambda millions: f"{millions:,g} M", lambda gib: f"{gib:,g} GiB", ("peak memory", "trainable parameters"), line
+        lambda millions: f"{millions:,g} M",
+        lambda gib: f"{gib:,g} GiB",
+        ("peak memory", "trainable parameters"),
+        line,
+        max(((column.figures.trainable_params or 0) / _MILLION for column in columns), default=0.0),
     )
-    said = [f"{_exact(column)}, {_peak_said(column)}" for column in columns]
     table = figures_table(
         ("Configuration", "Trainable parameters", "Peak memory"),
         [(_named(column), _exact(column), _peak_said(column)) for column in columns],
     )
-    picture = tag("div", scatter_chart(dots, axes), title="; ".join(said))
+    picture = scatter_chart(dots, axes)
     unit = "each point a configuration"
     asks = "What does training more cost in memory?"
     return framed("compare-params-and-memory", asks, unit, picture, _signs(columns), table=table)

@@ -33,18 +33,19 @@ class Dot:
 class ScatterAxes:
     """written: of both axes, an amount in words. units: above the vertical, and under the horizontal one.
 
-    line: a height that all are held against, and what it is.
+    line: a height that all are held against, and what it is. reach: how far the horizontal axis goes at least.
     """
 
     written_x: Callable[[float], str]
     written_y: Callable[[float], str]
     units: tuple[str, str]
     line: tuple[float, str] | None = None
+    reach: float = 0.0
 
 
 def scatter_chart(dots: Sequence[Dot], axes: ScatterAxes) -> Html:
     """Both axes from nothing. Without a point an empty picture of the same size."""
-    across = max((dot.x for dot in dots), default=1.0) * _ROOM or 1.0
+    across = max((*(dot.x for dot in dots), axes.reach)) * _ROOM or 1.0
     up = max((*(dot.y for dot in dots), axes.line[0] if axes.line else 0.0, 0.0)) * _ROOM or 1.0
     frame = _Frame(across, up)
     return tag(
@@ -109,7 +110,7 @@ def _drawn(group: _Placed) -> Html:
         "g",
         tag("title", names),
         tag("circle", cx=f"{group.x:.2f}%", cy=round(group.y, 1), r=_RADIUS, class_=f"dot {first.style}"),
-        tag("text", first.sign, **place, text_anchor="middle", class_="dot-sign"),
+        tag("text", first.sign, **place, text_anchor="middle", class_=f"dot-sign {first.style}"),
         tag("text", beside, **place, dx=side, text_anchor=anchor, class_="bar-tick") if beside else None,
     )
 

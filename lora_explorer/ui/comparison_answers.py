@@ -34,6 +34,7 @@ from lora_explorer.ui.draft import Draft
 from lora_explorer.ui.interests import Interests
 from lora_explorer.ui.pins import Pin, pins_from_page
 from lora_explorer.ui.preview_desk import Wish
+from lora_explorer.ui.tracer import Memory
 
 Outputs = Any
 
@@ -102,16 +103,30 @@ class ComparisonAnswers:
     def figures(
         self, sent_pins: Any, sent_draft: Any, sent_wish: Any, request: gr.Request | None = None
     ) -> Iterator[Outputs]:
-        """Output: the comparison, with the figures of one more configuration each time, while it is asked about."""
+        """Output: the comparison with all counts, then with the memory of one more configuration each time.
+
+        It ends when something else is asked for.
+        """
         asked = Asked.from_page(sent_pins, sent_draft, sent_wish)
-        visitor = _visitor(request)
-        yield gr.skip()
+        visitor, now = _visitor(request), asked.drafts[0]
+        for draft in asked.drafts if asked.pins else ():
+            self._count(draft)
+        yield self._shown(asked)
         for draft in self._unknown(asked):
             if not self.interests.holds(visitor, asked.number):
                 return
-            self.known.keep(draft, self._figures(draft, asked.card))
+            # Of what is on screen the headline asks the same, so that it is known there already.
+            memory = self.answers.memory_of if draft == now else self.answers.memory_of_changes
+            self.known.keep(draft, self._figures(draft, asked.card, memory))
             if self.interests.holds(visitor, asked.number):
                 yield self._shown(asked)
+
+    def remember(self, sent_draft: Any) -> None:
+        """Keep the figures of what has just been pinned, which the headline has asked for."""
+        draft = Draft.from_page(sent_draft)
+        if self.known.of(draft).process_bytes is None and not _read(draft)[1]:
+            card = Asked((), (draft,), "", None).card
+            self.known.keep(draft, self._figures(draft, card, self.answers.memory_of))
 
     def names(self, sent_pins: Any) -> Outputs:
         """Output: the pins with a name proposed for each that has none; the page takes them from there."""
@@ -134,7 +149,7 @@ class ComparisonAnswers:
 
     def _unknown(self, asked: Asked) -> list[Draft]:
         """What there is nothing of yet comes first; what could not be had may be had now."""
-        by_key = {_key(draft): draft for draft in asked.drafts if not _read(draft)[1]}
+        by_key = {_key(draft): draft for draft in asked.drafts if asked.pins and not _read(draft)[1]}
         found = [draft for draft in by_key.values() if self.known.of(draft).process_bytes is None]
         return sorted(found, key=lambda draft: bool(self.known.of(draft).problem))
 
@@ -159,12 +174,12 @@ class ComparisonAnswers:
             return
         self.known.keep(draft, count_figures(question.recipe, plan))
 
-    def _figures(self, draft: Draft, card: Card | None) -> Figures:
+    def _figures(self, draft: Draft, card: Card | None, memory: Memory) -> Figures:
         try:
             question = self.answers.read(draft)
             cards = (card,) if card else ()
             asked = prediction.Question(question.recipe, question.base_model, cards, draft.expandable_segments)
-            figures: Figures = self.answers.memory_of_changes.ask(figures_of, asked)
+            figures: Figures = memory.ask(figures_of, asked)
         except ExplorerError as error:
             return Figures(problem=str(error))
         return figures

@@ -39,4 +39,5 @@ def wire_comparison(
     pins.table(answers.table, sent, shown, **live)
     pins.figures(answers.figures, sent, shown, **live | {"queue": True, "concurrency_limit": None})
     pins.name(answers.names, pins, pins, **live)
+    pins.remember(answers.remember, asked[0], None, **live)
     tab.select(None, None, None, js=OPENED_JS)

@@ -57,7 +57,7 @@ def pins_from_page(value: Any) -> tuple[Pin, ...]:
 
 
 def build_pins() -> gr.HTML:
-    """Its value holds the pins and the number of the question. Events: `table`, `figures`, `name`."""
+    """Its value holds the pins and the number of the question. Events: `table`, `figures`, `name`, `remember`."""
     button = tag(
         "button",
         _PICTURE,

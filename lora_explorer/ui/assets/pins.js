@@ -107,12 +107,16 @@ const move = (from, to) => {
   setTimeout(() => focusOn(...way.map((name) => `${name}-${to}`)));
 };
 const ACTS = {
-  pin: () => { const draft = onScreen(); if (draft) add({ name: "", draft }); },
+  pin: () => {
+    const draft = onScreen();
+    if (draft && add({ name: "", draft })) trigger("remember");
+  },
   use: (at) => {
     // All are held against one card, so that one stays; then the figures of the column are those of the headline.
     const now = onScreen();
     tell(REPLACED, { draft: { ...now, ...pins[at].draft, card: now.card, expandable_segments: now.expandable_segments } });
     say(`${pins[at].name} is on screen now.`);
+    focusOn(`name-${at}`);
   },
   update: (at) => {
     const before = pins, draft = onScreen();
@@ -173,7 +177,6 @@ document.addEventListener(PIN_ADDED, ({ detail }) => {
   if (pin) add(pin);
 });
 document.addEventListener("compare-opened", ask);
-document.addEventListener("runs-listed", ask);
 document.addEventListener(CHANGED, () => {
   if (!inSight()) return;
   root().classList.add("now-old");
