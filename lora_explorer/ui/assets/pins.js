@@ -68,7 +68,8 @@ const FULL = `${MOST} configurations are pinned already; drop one in Compare to 
 const add = (pin, at = pins.length) => {
   if (pins.length >= MOST) { say(FULL); return false; }
   const isKept = change([...pins.slice(0, at), pin, ...pins.slice(at)]);
-  say(isKept ? `Pinned: ${pins.length} of ${MOST}. Compare shows them side by side.` : NOT_KEPT);
+  const where = inSight() ? "" : " Compare shows them side by side.";
+  say(isKept ? `Pinned: ${pins.length} of ${MOST}.${where}` : NOT_KEPT);
   return true;
 };
 // The server proposes names for those that have none.
