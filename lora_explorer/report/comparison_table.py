@@ -10,24 +10,17 @@ from lora_explorer.report import words
 from lora_explorer.report.comparison import Cell, Column, Row, common_rows, figure_rows, setting_rows
 from lora_explorer.report.comparison_charts import adapter_chart, badge, cost_chart, memory_chart, params_chart
 from lora_explorer.report.comparison_losses import losses_chart
+from lora_explorer.report.comparison_start import panel_title
 from lora_explorer.report.html import Html, join, tag
 
 if TYPE_CHECKING:
     from lora_explorer.memory import Card
     from lora_explorer.preview.supervision.history import LossCurve
 
-ON_SCREEN = "On screen"
-ON_SCREEN_SIGN = "●"
 MOST_NAME_CHARACTERS = 80
 
 _BREAK = Html("<wbr>")
-_TITLE = "Which configuration is worth it?"
 _ALIKE = "No setting differs. Change one on the page: the column on screen follows, and the pins stay."
-_EMPTY = "Nothing is pinned yet."
-_HOW = (
-    "Pin keeps the configuration on screen in this browser, up to {most} of them, also of different base models. "
-    "Then change settings, or choose another base model, and pin again: they are held beside each other here."
-)
 _ACTIONS = (
     ("update", "Update with what is on screen"),
     ("copy", "Duplicate"),
@@ -35,18 +28,6 @@ _ACTIONS = (
     ("right", "Move right"),
     ("drop", "Drop"),
 )
-
-
-def nothing_pinned(most: int) -> Html:
-    """What stands there before anything is compared."""
-    button = tag("button", "Pin what is on screen", type="button", class_="pin-press", data_pin_ask="pin")
-    return tag(
-        "section",
-        _panel_title("nothing is pinned yet"),
-        tag("p", tag("b", _EMPTY), f" {_HOW.format(most=most)}", class_="quiet-line"),
-        tag("p", button),
-        id="panel-compare",
-    )
 
 
 def comparison(columns: Sequence[Column], card: Card | None, curves: Mapping[int, LossCurve], *, room: int) -> Html:
@@ -77,11 +58,7 @@ def _table_panel(columns: Sequence[Column], card: Card | None, room: int) -> Htm
         class_="comparing",
     )
     scroller = tag("div", table, class_="comparing-scroll", tabindex=0, role="region", aria_label="Comparison")
-    return tag("section", _panel_title(held), scroller, _common(columns), id="panel-compare")
-
-
-def _panel_title(quiet: str) -> Html:
-    return tag("div", tag("h2", _TITLE), tag("span", quiet), class_="panel-title")
+    return tag("section", panel_title(held), scroller, _common(columns), id="panel-compare")
 
 
 def _panel(chart: Html, number: int) -> Html:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -24,8 +24,7 @@ from lora_explorer.memory import Card
 from lora_explorer.preview.run_folder import RunFolder
 from lora_explorer.preview.supervision.ownership import hashed
 from lora_explorer.preview.supervision.same_recipe import curves_of
-from lora_explorer.report.comparison import Column
-from lora_explorer.report.comparison_table import ON_SCREEN, ON_SCREEN_SIGN, comparison, nothing_pinned
+from lora_explorer.report.comparison_start import nothing_pinned
 from lora_explorer.report.html import Html
 from lora_explorer.report.setting_words import propose_name
 from lora_explorer.settings import Recipe, errors_among, find_problems
@@ -36,7 +35,11 @@ from lora_explorer.ui.pins import Pin, pins_from_page
 from lora_explorer.ui.preview_desk import Wish
 from lora_explorer.ui.tracer import Memory
 
+if TYPE_CHECKING:
+    from lora_explorer.report.comparison import Column
+
 Outputs = Any
+ON_SCREEN, ON_SCREEN_SIGN = "On screen", "●"
 
 
 class KnownFigures:
@@ -137,12 +140,17 @@ class ComparisonAnswers:
     def _shown(self, asked: Asked) -> Html:
         if not asked.pins:
             return nothing_pinned(MOST_PINNED)
+        # Not needed for the first page.
+        from lora_explorer.report.comparison_table import comparison
+
         names = (ON_SCREEN, *_named(asked.pins))
         columns = [self._column(*each) for each in zip(asked.drafts, names, range(len(names)), strict=True)]
         curves = curves_of([column.recipe for column in columns], self._may_see(asked.owner))
         return comparison(columns, asked.card, curves, room=MOST_PINNED - len(asked.pins))
 
     def _column(self, draft: Draft, name: str, at: int) -> Column:
+        from lora_explorer.report.comparison import Column
+
         recipe, problem = _read(draft)
         figures = Figures(problem=problem) if problem else self.known.of(draft)
         return Column(name, recipe, figures, str(at) if at else ON_SCREEN_SIGN, is_on_screen=at == 0)

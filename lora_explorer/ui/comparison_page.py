@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from lora_explorer.exploration.permalink import MOST_PINNED
-from lora_explorer.report.comparison_table import nothing_pinned
+from lora_explorer.report.comparison_start import nothing_pinned
 from lora_explorer.report.html import tag
 from lora_explorer.ui.comparison_answers import ComparisonAnswers
 from lora_explorer.ui.layout import script_of

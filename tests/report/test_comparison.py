@@ -16,7 +16,8 @@ from lora_explorer.report.bar_chart import Bar, BarAxis, Piece, bar_chart
 from lora_explorer.report.comparison import Column, Row, common_rows, figure_rows, setting_rows
 from lora_explorer.report.comparison_charts import adapter_chart, cost_chart, memory_chart, params_chart
 from lora_explorer.report.comparison_losses import losses_chart
-from lora_explorer.report.comparison_table import comparison, nothing_pinned
+from lora_explorer.report.comparison_start import nothing_pinned
+from lora_explorer.report.comparison_table import comparison
 from lora_explorer.report.comparison_terminal import show_comparison
 from lora_explorer.report.scatter_chart import Dot, ScatterAxes, scatter_chart
 from lora_explorer.report.setting_words import differing_settings, propose_name, value_in_words
