@@ -17,6 +17,7 @@ from lora_explorer.report import records
 from lora_explorer.report.time_terminal import show_times
 from lora_explorer.speed import Price, Rows
 from lora_explorer.speed.prices import typed_price
+from lora_explorer.speed.run_length import kept_aside
 
 if TYPE_CHECKING:
     from lora_explorer.speed.on_cards import CardTime
@@ -65,9 +66,7 @@ def _rows(imported: Imported, count: int | None, tokens: int | None) -> Rows | N
         if tokens is not None:
             raise typer.BadParameter("--rows is missing beside it.", param_hint="--tokens-per-row")
         return None
-    kept = read_document(imported.text).values.get("val_set_size")
-    is_number = isinstance(kept, (int, float)) and not isinstance(kept, bool)
-    return Rows(count, tokens, float(kept) if is_number and kept else 0.0)
+    return Rows(count, tokens, kept_aside(read_document(imported.text).values))
 
 
 def _warnings(times: tuple[CardTime, ...]) -> list[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,15 +19,19 @@ from lora_explorer.settings import Recipe
 
 MOST_STEPS = 5
 
+TellPace = Callable[[Recipe, BaseModel, "Card | None"], "Pace | None"]
+"""Who tells the speed: `pace_of` itself, or another process that is asked to."""
+
 
 class Situation(NamedTuple):
-    """What is to be helped. estimate: who estimates, with verdicts for the given card."""
+    """What is to be helped. estimate: who estimates, with verdicts for the given card. pace: who tells the speed."""
 
     recipe: Recipe
     base_model: BaseModel
     card: Card | None
     expandable_segments: bool = True
     estimate: Estimate = partial(estimate_memory, every_card=False)
+    pace: TellPace = pace_of
 
     def estimated(self) -> MemoryEstimate:
         """Raises what the estimate raises."""
@@ -197,7 +201,7 @@ def _savings(situation: Situation, most: int) -> Iterator[Saving | None]:
     def is_cheap(switch: Switch) -> bool:
         return cost_of(switch.setting, switch.value).rank < most
 
-    recipe, base_model, card, expandable, estimate = situation
+    recipe, base_model, card, expandable, estimate, _ = situation
     return find_savings(recipe, base_model, estimate, card=card, expandable_segments=expandable, among=is_cheap)
 
 
@@ -209,4 +213,4 @@ def _step(situation: Situation, saving: Saving, pace: Pace | None) -> Step:
 
 
 def _pace(situation: Situation) -> Pace | None:
-    return pace_of(situation.recipe, situation.base_model, situation.card)
+    return situation.pace(situation.recipe, situation.base_model, situation.card)

@@ -95,7 +95,7 @@ def _largest_line(found: Largest, touches: Callable[[Largest], Touches] | None) 
     if touches is not None and found.value is not None and found.value != found.now:
         button = tag(
             "button", f"Set {found.value:,}", type="button", class_="saving", data_touches=json.dumps(touches(found)),
-            aria_label=f"Set {found.setting} to {found.value:,}",
+            aria_label=f"Set {found.setting} to {found.value:,}", data_keep=f"largest {found.setting}",
         )  # fmt: skip
     return tag("li", tag("span", largest_in_words(found)), button, data_setting=found.setting)
 
@@ -116,9 +116,24 @@ def price_sources(offers: Iterable[CardOffer]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(speed_words.price_source(offer.price) for offer in offers if offer.price is not None))
 
 
-def offer_list(offers: Sequence[CardOffer], most: int = 8) -> Html:
-    """The first few cards, and whose prices these are; a sentence where there is none."""
+def offer_list(
+    offers: Sequence[CardOffer], most: int = 8, touches: Callable[[CardOffer], Touches] | None = None
+) -> Html:
+    """The first few cards, and whose prices these are; a sentence where there is none.
+
+    touches: what choosing a card does, for the page's script; None where it cannot be chosen.
+    """
     if not offers:
         return join(tag("p", "None of the known cards holds this run alone.", class_="quiet-line"))
-    listed = tag("ol", *(tag("li", offer_in_words(offer)) for offer in offers[:most]), class_="card-offers")
+    listed = tag("ol", *(_offer_line(offer, touches) for offer in offers[:most]), class_="card-offers")
     return join(listed, *(tag("p", sentence, class_="quiet-line") for sentence in price_sources(offers[:most])))
+
+
+def _offer_line(offer: CardOffer, touches: Callable[[CardOffer], Touches] | None) -> Html:
+    button = None
+    if touches is not None:
+        button = tag(
+            "button", "Choose", type="button", class_="saving", data_touches=json.dumps(touches(offer)),
+            aria_label=f"Choose {offer.card.name}", data_keep=f"card {offer.card.name}",
+        )  # fmt: skip
+    return tag("li", tag("span", offer_in_words(offer)), button, data_card=offer.card.name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lora_explorer.speed import Price, Range, SpeedEstimate
+from lora_explorer.report import words
+from lora_explorer.speed import Price, Range, RunEstimate, SpeedEstimate
 from lora_explorer.speed.result import Origin
 
 _LIMITS = {
@@ -68,6 +69,21 @@ def change(factor: float | None) -> str:
     if percent == 0:
         return "as fast"
     return f"{abs(percent):,} % {'faster' if percent > 0 else 'slower'}"
+
+
+def run_sentence(run: RunEstimate) -> str:
+    """How many steps the run has, and what ends it."""
+    steps, tokens = words.counted(run.steps, "step"), words.exact_count(run.speed.tokens_per_step)
+    until = "max_steps ends the run" if run.capped else f"{run.steps_per_epoch or 0:,} in an epoch"
+    return f"The run has {steps} of {words.counted(run.effective_batch_size, 'row')} and {tokens} tokens; {until}."
+
+
+def work_sentence(estimate: SpeedEstimate) -> str:
+    """What a step computes and moves."""
+    return (
+        f"A step makes {words.short_count(estimate.flops_per_step)} floating point operations and moves "
+        f"{words.file_size(estimate.bytes_moved_per_step)} in {words.counted(estimate.kernels_per_step, 'kernel')}."
+    )
 
 
 def limit_sentence(estimate: SpeedEstimate) -> str:

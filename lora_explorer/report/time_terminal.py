@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from lora_explorer.report import speed_words, words
+from lora_explorer.report import speed_words
 from lora_explorer.report.terminal import show, show_table
 from lora_explorer.speed.expectation import error_words
 from lora_explorer.speed.measured_error import OF_KNOWN_CARDS, OF_OTHER_CARDS
 
 if TYPE_CHECKING:
-    from lora_explorer.speed import RunEstimate, SpeedEstimate
+    from lora_explorer.speed import SpeedEstimate
     from lora_explorer.speed.on_cards import CardTime
 
 
@@ -20,7 +20,7 @@ def show_times(times: Sequence[CardTime]) -> None:
     columns = ("Card", "Tokens a second", "A step", "The run", "It costs", "Known by")
     show_table("How long does it take?", columns, [_line(time) for time in times])
     if times[0].run is not None:
-        show(_run_sentence(times[0].run))
+        show(speed_words.run_sentence(times[0].run))
     if len(times) == 1:
         _show_one(times[0].speed)
     for sentence in _sentences(times):
@@ -41,20 +41,11 @@ def _line(time: CardTime) -> tuple[str, ...]:
     )
 
 
-def _run_sentence(run: RunEstimate) -> str:
-    steps, tokens = words.counted(run.steps, "step"), words.exact_count(run.speed.tokens_per_step)
-    until = "max_steps ends the run" if run.capped else f"{run.steps_per_epoch or 0:,} in an epoch"
-    return f"The run has {steps} of {words.counted(run.effective_batch_size, 'row')} and {tokens} tokens; {until}."
-
-
 def _show_one(speed: SpeedEstimate) -> None:
     whole = sum(speed.stages.values())
     shares = [(name, f"{100 * taken / whole:.0f} %") for name, taken in (*speed.stages.items(), *speed.kinds.items())]
     show_table("What does a step's time go into?", ("", ""), shares)
-    show(
-        f"A step makes {words.short_count(speed.flops_per_step)} floating point operations and moves "
-        f"{words.file_size(speed.bytes_moved_per_step)} in {words.counted(speed.kernels_per_step, 'kernel')}."
-    )
+    show(speed_words.work_sentence(speed))
     show(speed_words.limit_sentence(speed))
 
 

@@ -51,10 +51,10 @@ def sentence_of(fit: CardFit) -> str:
     return f"{fit.gpu}: fits, with {spare} GiB to spare."
 
 
-def verdict_line(fit: CardFit) -> Html:
+def verdict_line(fit: CardFit, elem_id: str = "verdict") -> Html:
     """The sentence with its mark."""
     sign = tag("span", mark(fit), aria_hidden="true", class_="mark")
-    return tag("p", sign, sentence_of(fit), class_=f"verdict {kind(fit)}", id="verdict")
+    return tag("p", sign, sentence_of(fit), class_=f"verdict {kind(fit)}", id=elem_id)
 
 
 def headroom_in_words(fit: CardFit) -> str:

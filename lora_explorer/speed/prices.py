@@ -27,7 +27,8 @@ def typed_price(usd_per_hour: float) -> Price:
     """A price that the user has typed. Raises ExplorerError for one that is none."""
     if not math.isfinite(usd_per_hour) or not 0 < usd_per_hour <= HIGHEST_PRICE:
         raise ExplorerError(
-            f"A price per GPU-hour is more than 0 and at most {HIGHEST_PRICE:,.0f} US dollars, not {usd_per_hour:g}."
+            f"A price per GPU-hour is more than 0 and at most {HIGHEST_PRICE:,.0f} US dollars, not {usd_per_hour:g}.",
+            setting="price",
         )
     return Price(usd_per_hour, "typed", "")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from lora_explorer.errors import ExplorerError
 from lora_explorer.settings import Recipe
@@ -40,6 +42,12 @@ class Rows:
                 setting="val_set_size",
             )
         return self.count - int(kept)
+
+
+def kept_aside(values: Mapping[str, Any]) -> float:
+    """val_set_size among the values of an Axolotl YAML; 0 where it is not given, or no number."""
+    given = values.get("val_set_size")
+    return float(given) if isinstance(given, (int, float)) and not isinstance(given, bool) else 0.0
 
 
 @dataclass(frozen=True)

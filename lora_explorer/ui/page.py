@@ -20,6 +20,8 @@ from lora_explorer.ui.comparison_page import build_comparison, wire_comparison
 from lora_explorer.ui.controls import Choices, Controls
 from lora_explorer.ui.desk import ASK_JS, build_desk, tell
 from lora_explorer.ui.draft import Draft
+from lora_explorer.ui.fit_answers import FitAnswers
+from lora_explorer.ui.fit_page import build_fit, wire_fit
 from lora_explorer.ui.following import show_pressed, show_replaced
 from lora_explorer.ui.map_edits import build_map_edits
 from lora_explorer.ui.new_tokens import NewTokenAnswers, build_new_tokens
@@ -135,6 +137,8 @@ def _build(answers: Answers, runs: RunAnswers) -> Page:
                     answered, picker, segments = layout.build_charts(
                         cards(), card, tiles, lambda: map_edits.append(build_map_edits())
                     )
+                with gr.Tab("Fit", id="fit") as fit:
+                    fitting = build_fit(cards(), card)
                 with gr.Tab("Compare", id="compare") as compare:
                     compared = build_comparison()
                 with gr.Tab("Preview", id="preview") as preview:
@@ -152,6 +156,7 @@ def _build(answers: Answers, runs: RunAnswers) -> Page:
     preview_page.wire_preview(tabs, preview=preview, history=history)
     beside = (picker, segments)
     page = Page(answers, desk, controls, model, token_plan[0], answered, understanding, beside, yaml, tabs)
+    wire_fit(fit, fitting, FitAnswers(answers, public=runs.public), desk, page.live)
     comparison = ComparisonAnswers(answers, public=runs.public)
     wire_comparison(compare, (pins, compared), comparison, page.live, asked=(desk, desks.wish))
     return page

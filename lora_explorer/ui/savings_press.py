@@ -11,7 +11,7 @@ from lora_explorer.ui.draft import Shelf, shown_by
 if TYPE_CHECKING:
     from lora_explorer.memory.savings import Saving
 
-_SEGMENTS = "expandable_segments"
+SEGMENTS = "expandable_segments"
 
 
 def touches_of(recipe: Recipe) -> Callable[[Saving], Mapping[str, Any]]:
@@ -20,7 +20,7 @@ def touches_of(recipe: Recipe) -> Callable[[Saving], Mapping[str, Any]]:
     def touches(saving: Saving) -> Mapping[str, Any]:
         if not saving.changes:
             # The allocator's switch is no setting of the recipe.
-            return {_SEGMENTS: True}
+            return {SEGMENTS: True}
         return shown_after(recipe, saving.changes)
 
     return touches

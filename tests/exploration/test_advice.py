@@ -168,13 +168,13 @@ def test_every_switch_has_a_cost_with_a_source(model: str, name: str) -> None:
         assert cost.source
 
 
-def test_speed_is_compared_with_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_speed_is_compared_with_what_it_was() -> None:
     def paced(recipe: Recipe, *_: Any) -> Pace:
         tokens = 750.0 if recipe.gradient_checkpointing else 1000.0
         return Pace(Range(tokens / 2, tokens * 2), tokens)
 
-    monkeypatch.setattr(advising, "pace_of", paced)
-    found = {each.steps[0].saving.setting: each for each in find_advice(tight_situation(0.5)) if each}
+    situation = tight_situation(0.5)._replace(pace=paced)
+    found = {each.steps[0].saving.setting: each for each in find_advice(situation) if each}
     assert found["gradient_checkpointing"].speed_factor == 0.75
     assert found["micro_batch_size"].speed_factor == 1.0
 

@@ -1,0 +1,77 @@
+"""The tab Fit: from a run that does not fit to one that does, in one press, and what it will cost."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from browser.conftest import FIRST_COUNT_MS
+from browser.reading import open_tab, widget
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def fitted(page: Page) -> Page:
+    """A small model whose step is too large for the card that was chosen here."""
+    page.wait_for_selector("#peak-memory[data-value]", timeout=FIRST_COUNT_MS)
+    base = page.locator(f"{widget(page, 'base_model')} input")
+    base.fill("HuggingFaceTB/SmolLM2-135M")
+    base.press("Enter")
+    page.locator("#micro_batch_size input[type=number]").fill("16")
+    open_tab(page, "Fit")
+    page.locator("#fit-card").select_option("RTX 3060 12GB")
+    expect(page.locator("#fits")).to_have_attribute("data-verdict", "does not fit", timeout=30_000)
+    return page
+
+
+def peak(page: Page) -> int:
+    return int(page.get_attribute("#peak-memory", "data-value") or 0)
+
+
+def test_the_first_advice_makes_it_fit_and_saves_what_it_says(fitted: Page) -> None:
+    page = fitted
+    expect(page.locator("#fit-verdict")).to_contain_text("short", timeout=30_000)
+    first = page.locator("#fit-changes .advice button").first
+    expect(page.locator("#fit-cards button").first).to_be_visible(timeout=90_000)
+    before, saved = peak(page), int(first.locator("b").get_attribute("data-value") or 0)
+    expect(first).to_contain_text("makes it fit")
+    first.click()
+    expect(page.locator("#fits")).to_have_attribute("data-verdict", re.compile("fits|tight"), timeout=30_000)
+    expect(page.locator("#peak-memory")).to_have_attribute("data-value", str(before - saved), timeout=30_000)
+    expect(page.locator("#fit-verdict")).not_to_contain_text("short", timeout=30_000)
+
+
+def test_the_card_is_the_same_everywhere_and_another_one_is_a_press_away(fitted: Page) -> None:
+    page = fitted
+    choose = page.locator("#fit-cards button").first
+    expect(choose).to_be_visible(timeout=90_000)
+    name = (choose.get_attribute("aria-label") or "").removeprefix("Choose ")
+    choose.click()
+    expect(page.locator("#fit-card")).to_have_value(name, timeout=10_000)
+    expect(page.locator("#memory-tiles")).to_contain_text(name, timeout=30_000)
+    open_tab(page, "Explore")
+    expect(page.locator("#card input")).to_have_value(name)
+
+
+def test_rows_give_hours_and_what_is_no_number_has_its_sentence(fitted: Page) -> None:
+    page = fitted
+    hours = page.locator("#fit-hours")
+    expect(hours).to_contain_text("rows", timeout=60_000)
+    page.locator("#fit-rows").fill("52,000")
+    expect(hours).to_contain_text(re.compile(r"\d+ (h|min|days)"), timeout=30_000)
+    told = hours.inner_text()
+    page.locator("#fit-rows").fill("many")
+    expect(page.locator("#fit-rows-problem")).to_contain_text("whole number", timeout=30_000)
+    assert hours.inner_text() == told
+    expect(page.locator("#fit-rows")).to_have_value("many")
+    page.locator("#fit-rows").fill("52,000")
+    expect(page.locator("#fit-rows-problem")).to_be_hidden(timeout=30_000)
+
+
+def test_explore_leads_to_what_each_change_costs(page: Page) -> None:
+    page.locator("[data-opens-fit]").click()
+    expect(page.get_by_role("tab", name="Fit")).to_have_attribute("aria-selected", "true")
+    expect(page.locator("#fit-verdict")).to_be_visible(timeout=60_000)
