@@ -2,6 +2,7 @@
 
 A link is a version and base64url of: two bytes of a checksum, and JSON compressed with a dictionary. It holds the
 settings that are given, as Axolotl tells a given default from an absent key; never a path, a token, or another key.
+Where the settings stand in one of the recipes that come with the program, it names that one.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import binascii
 import json
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lora_explorer import presets
 from lora_explorer.base_models import Access, find_preset
 from lora_explorer.base_models.model_source import is_hub_id
 from lora_explorer.errors import InvalidSettings, UnreadableLink
@@ -39,7 +41,7 @@ _TOKEN = re.compile(
     r"\b(hf_[A-Za-z0-9]{30,}|gh[opsu]_\w{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}|xox[abp]-[\w-]{20,}|sk-[\w-]{32,}"
     r"|AKIA[0-9A-Z]{16}|eyJ[\w-]{16,}\.[\w-]{16,}|[0-9a-f]{40,})"
 )
-_SETTINGS, _CARD, _PLAIN_ALLOCATOR, _PINNED = "s", "c", "a", "p"
+_SETTINGS, _CARD, _PLAIN_ALLOCATOR, _PINNED, _TEMPLATE = "s", "c", "a", "p", "t"
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,16 @@ class Pinned:
 
 @dataclass(frozen=True)
 class SharedState:
-    """What a link holds. card: a name of presets/gpus.yml, None for the page's own choice."""
+    """What a link holds. card: a name of presets/gpus.yml, None for the page's own choice.
+
+    template: the name of a recipe in presets/recipes in whose text the settings are written; None for no such text.
+    """
 
     recipe: Recipe = field(default_factory=Recipe)
     card: str | None = None
     expandable_segments: bool = True
     pinned: tuple[Pinned, ...] = ()
+    template: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,17 +89,20 @@ def write_permalink(state: SharedState, access: Access = _OWN_MACHINE) -> Permal
     """
     settings, left_out = _shareable(state.recipe, access)
     pinned: list[tuple[str, Mapping[str, Any]]] = []
-    for each in state.pinned[:MOST_PINNED]:
+    for number, each in enumerate(state.pinned[:MOST_PINNED], 1):
         shared, unshared = _shareable(each.recipe, access)
-        pinned.append((each.name[:LONGEST_NAME], shared))
+        if problem := _why_secret([each.name]):
+            unshared.append(_note("", f"its name {problem}, so the link leaves it out."))
+        pinned.append((f"Configuration {number}" if problem else each.name[:LONGEST_NAME], shared))
         left_out += [_of_pinned(finding, each.name) for finding in unshared]
     if len(state.pinned) > MOST_PINNED:
         left_out.append(_note("", f"Only the first {MOST_PINNED} pinned configurations are in the link."))
     content = {
         _SETTINGS: settings,
-        _CARD: state.card,
+        _CARD: state.card if state.card in _card_names() else None,
         _PLAIN_ALLOCATOR: None if state.expandable_segments else 1,
         _PINNED: pinned,
+        _TEMPLATE: state.template if state.template in template_names() else None,
     }
     text, too_much = _short_enough({key: value for key, value in content.items() if value})
     return Permalink(text, (*left_out, *too_much))
@@ -108,15 +117,28 @@ def read_permalink(text: str, access: Access = _OWN_MACHINE) -> OpenedLink:
     recipe, unread = _recipe_in(content.get(_SETTINGS, {}), access)
     left_out += unread
     card = content.get(_CARD)
-    if card is not None and card not in [each.name for each in cards()]:
+    if card is not None and card not in _card_names():
         left_out.append(_note("", f"The link names the card {_shown(card)}, which is not known here."))
         card = None
+    template = content.get(_TEMPLATE)
+    if template is not None and template not in template_names():
+        left_out.append(_note("", f"The link is written in the recipe {_shown(template)}, which is not known here."))
+        template = None
     pinned, unpinned = _pinned_in(content.get(_PINNED, []), access)
-    state = SharedState(recipe, card, content.get(_PLAIN_ALLOCATOR) != 1, pinned)
+    state = SharedState(recipe, card, content.get(_PLAIN_ALLOCATOR) != 1, pinned, template)
     return OpenedLink(state, (*left_out, *unpinned))
 
 
-_KEYS = {_SETTINGS, _CARD, _PLAIN_ALLOCATOR, _PINNED}
+def template_names() -> tuple[str, ...]:
+    """Of the recipes that come with the program."""
+    return tuple(sorted(path.stem for path in (presets.folder() / "recipes").glob("*.yml")))
+
+
+def _card_names() -> list[str]:
+    return [each.name for each in cards()]
+
+
+_KEYS = {_SETTINGS, _CARD, _PLAIN_ALLOCATOR, _PINNED, _TEMPLATE}
 
 
 def _shareable(recipe: Recipe, access: Access) -> tuple[dict[str, Any], list[Finding]]:
@@ -143,7 +165,11 @@ def _why_private(name: str, value: Any, access: Access) -> str | None:
         return "is a folder of this machine"
     if name == "base_model" and not _is_public(str(value), access):
         return "is neither a preset nor a Hub id"
-    texts = list(_texts(value))
+    return _why_secret(list(_texts(value)))
+
+
+def _why_secret(texts: Sequence[str]) -> str | None:
+    """Why none of these texts may travel, as the end of a sentence."""
     if any(_PATH.match(text) for text in texts):
         return "holds a path"
     return "holds what looks like an access token" if any(_TOKEN.search(text) for text in texts) else None

@@ -15,6 +15,7 @@ from lora_explorer.base_models import Access, BaseModel, base_model_from_config,
 from lora_explorer.errors import ExplorerError, InvalidSettings
 from lora_explorer.exports.axolotl import Imported, export_axolotl
 from lora_explorer.exports.axolotl.reading import imported
+from lora_explorer.exports.axolotl.shared_text import text_to_open
 from lora_explorer.exports.yaml_documents.reading import Document, read_document
 from lora_explorer.findings import Finding
 from lora_explorer.memory import Card, find_card
@@ -56,6 +57,14 @@ class Draft:
         known = {name: touched[name] for name in touched if name in SETTINGS} if isinstance(touched, Mapping) else {}
         plain = given.get("expandable_segments") is False
         return cls(**({"text": ""} | texts), touched=known, expandable_segments=not plain)
+
+    @classmethod
+    def of(cls, recipe: Recipe, template: str | None = None) -> Draft:
+        """A draft that holds these very settings. template: as for `text_to_open`."""
+        draft = cls(text_to_open(recipe, template))
+        read, wanted = shown_by(draft.opened.recipe), shown_by(recipe)
+        # An absent key means a default, an emptied widget means none.
+        return replace(draft, touched={name: wanted[name] for name in SETTINGS if wanted[name] != read[name]})
 
     def for_page(self) -> dict[str, Any]:
         return asdict(self)

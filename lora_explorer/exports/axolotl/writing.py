@@ -54,7 +54,7 @@ def _fresh(recipe: Recipe, *, comments: bool) -> str:
         if not isinstance(value, Removed) and (given or getattr(recipe, name) != setting.default):
             values = with_value(values, setting.path, value)
     groups = groupby(values.items(), key=lambda entry: _GROUP_OF[entry[0]])
-    return "\n".join([*(_entries(dict(entries), comments=comments) for _, entries in groups), _DATA])
+    return "\n".join([*(_entries(dict(entries), comments=comments) for _, entries in groups), DATA_TO_REPLACE])
 
 
 def _entries(values: Mapping[Any, Any], *, comments: bool) -> str:
@@ -63,7 +63,7 @@ def _entries(values: Mapping[Any, Any], *, comments: bool) -> str:
     return "".join(f"# {_COMMENTS[key]}\n{entries_as_text({key: value})}" for key, value in values.items())
 
 
-_DATA = """\
+DATA_TO_REPLACE = """\
 # Your data goes here; Axolotl does not start without any.
 datasets:
   - path: tatsu-lab/alpaca
