@@ -43,6 +43,14 @@ def to_value(setting: Setting, shown: Shown) -> Any:
     return _codec_of(setting).decode(shown, setting)
 
 
+def is_shown(setting: Setting, shown: Any) -> bool:
+    """Whether the widget of a setting could hold this; what comes from outside may be anything."""
+    if isinstance(shown, list):
+        return setting.control.kind == "names" and all(isinstance(entry, str) for entry in shown)
+    # A tick is no number, though Python counts with it.
+    return shown is None or type(shown) in _HELD[setting.control.kind]
+
+
 def _codec_of(setting: Setting) -> Codec:
     annotation = Recipe.model_fields[setting.name].annotation
     if annotation == Indices:
@@ -168,4 +176,14 @@ _CODECS: Mapping[ControlKind, Codec] = {
     "choice": Codec(_choice_shown, _choice),
     "names": Codec(_names_shown, _names),
     "mapping": _YAML,
+}
+# A number field takes text, and what is wrong with it is told beside it.
+_HELD: Mapping[ControlKind, tuple[type, ...]] = {
+    "slider": (int, float, str),
+    "number": (int, float, str),
+    "text": (str,),
+    "checkbox": (bool,),
+    "choice": (str,),
+    "names": (),
+    "mapping": (str,),
 }

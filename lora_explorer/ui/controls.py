@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, cast
 
 import gradio as gr
@@ -101,6 +101,9 @@ def _names(setting: Setting, shown: Any, choices: Sequence[tuple[str, str]]) -> 
     offered = [*choices, *((choice, choice) for choice in setting.control.choices)]
     return gr.Dropdown(cast("Any", offered), value=shown, multiselect=True, allow_custom_value=True, **_common(setting))
 
+
+TELL_WHAT_IS_WRITTEN: Collection[ControlKind] = ("text", "mapping", "names")
+"""Kinds of widgets that tell the desk also what the server has written into them, as `tell` says."""
 
 _BUILDERS: Mapping[ControlKind, Callable[[Setting, Any, Any], Component]] = {
     "slider": _slider,

@@ -28,7 +28,13 @@ REPLACED = "draft-replaced"
 """The DOM event that puts another whole draft in place: detail {draft}, as `Draft.for_page` gives it."""
 WANTED = "draft-wanted"
 """The DOM event that asks for the draft: detail is a function, which is called with it at once."""
-ASK_JS = '() => { document.dispatchEvent(new CustomEvent("draft-opened")); }'
+AWAITED = "draft-awaited"
+"""The DOM event by which the page tells that it is there. Who has another draft to put in place prevents its default,
+and asks with `draft-opened` should there be none."""
+ASK_JS = f"""() => {{
+  if (document.dispatchEvent(new CustomEvent("{AWAITED}", {{ cancelable: true }})))
+    document.dispatchEvent(new CustomEvent("draft-opened"));
+}}"""
 """Has the desk ask about the draft as it is, once the page is there."""
 
 BESIDE = ("card", "expandable_segments")

@@ -6,7 +6,7 @@ server answers the same. It is read like any stranger's input.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -20,7 +20,7 @@ from lora_explorer.exports.yaml_documents.reading import Document, read_document
 from lora_explorer.findings import Finding
 from lora_explorer.memory import Card, find_card
 from lora_explorer.settings import SETTINGS, Recipe, recipe_from
-from lora_explorer.ui.codec import Shown, to_shown, to_value
+from lora_explorer.ui.codec import Shown, is_shown, to_shown, to_value
 
 Shelf = Mapping[str, Shown]
 """What widgets hold, by the field name of their setting."""
@@ -54,7 +54,7 @@ class Draft:
             if _is_text(given.get(name))
         }
         touched = given.get("touched")
-        known = {name: touched[name] for name in touched if name in SETTINGS} if isinstance(touched, Mapping) else {}
+        known = {name: shown for name, shown in _items(touched) if name in SETTINGS and is_shown(SETTINGS[name], shown)}
         plain = given.get("expandable_segments") is False
         return cls(**({"text": ""} | texts), touched=known, expandable_segments=not plain)
 
@@ -140,6 +140,10 @@ def read_yaml(text: str) -> Document:
 def shown_by(recipe: Recipe) -> Shelf:
     """What the widgets show for a recipe."""
     return {name: to_shown(setting, getattr(recipe, name)) for name, setting in SETTINGS.items()}
+
+
+def _items(value: Any) -> Iterable[tuple[Any, Any]]:
+    return value.items() if isinstance(value, Mapping) else ()
 
 
 def _is_text(value: Any) -> bool:

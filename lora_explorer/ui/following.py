@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -38,15 +37,4 @@ def show_replaced(sent: Any) -> Outputs:
     """
     draft = Draft.from_page(sent)
     before = Draft.from_page(sent.get("before") if isinstance(sent, Mapping) else None)
-    editor, _, *widgets = shown_after(before, draft)
-    beside = (getattr(draft, name) for name in BESIDE)
-    return *beside, editor, _with_what_widgets_tell(before, draft).for_page(), *widgets
-
-
-def _with_what_widgets_tell(before: Draft, draft: Draft) -> Draft:
-    """Some widgets tell what the server has written into them; a draft that holds it already is not changed by that."""
-    try:
-        old, new = before.shown, draft.shown
-    except ExplorerError:
-        return draft
-    return replace(draft, touched={name: new[name] for name in SETTINGS if new[name] != old[name]} | {**draft.touched})
+    return *(getattr(draft, name) for name in BESIDE), *shown_after(draft.beside(before), draft)

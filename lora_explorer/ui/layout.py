@@ -16,6 +16,7 @@ from lora_explorer.report.html import Html, tag
 from lora_explorer.settings import Group
 from lora_explorer.ui.controls import Beneath, Choices, Controls, build_group
 from lora_explorer.ui.draft import Shelf
+from lora_explorer.ui.link_tools import build_link_tools, build_start_over
 from lora_explorer.ui.pins import build_pins
 
 ASSETS = Path(__file__).parent / "assets"
@@ -56,12 +57,13 @@ class ModelFile:
     complaint: gr.HTML
 
 
-def build_header() -> gr.Button:
-    """The name, and the button that copies the YAML from anywhere."""
+def build_header() -> tuple[gr.HTML, gr.Button]:
+    """The name, the tools for links and undo, and the button that copies the YAML from anywhere."""
     with gr.Row(elem_id="header"):
         gr.HTML(tag("h1", "LoRA Explorer"), elem_id="brand", apply_default_css=False)
         gr.HTML(tag("a", "Settings ↓", href="#controls"), elem_id="jump", apply_default_css=False)
-        return gr.Button("Copy YAML", variant="primary", size="sm", elem_id="copy-yaml", scale=0)
+        tools = build_link_tools()
+        return tools, gr.Button("Copy YAML", variant="primary", size="sm", elem_id="copy-yaml", scale=0)
 
 
 def build_controls(shelf: Shelf, choices: Choices, beneath: Beneath, *, public: bool) -> tuple[Controls, ModelFile]:
@@ -70,6 +72,7 @@ def build_controls(shelf: Shelf, choices: Choices, beneath: Beneath, *, public: 
     beneath = {"base_model": lambda: found.append(_model_file(public=public)), **beneath}
     controls: dict[str, Component] = {}
     with gr.Column(elem_id="controls", scale=0):
+        build_start_over()
         for group in Group:
             controls |= build_group(group, shelf, choices, beneath)
     return controls, found[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from lora_explorer.base_models import Access
@@ -37,23 +37,26 @@ class LinkAnswers:
             recipe, written = draft.recipe, draft.written
         except ExplorerError as error:
             why = f"There is no link to settings that cannot be used. {_first_of(error)}"
-            return {"asked": asked, "refused": True, "said": [why]}
+            return {"asked": asked, "said": [why]}
         pinned, unpinned = _pinned_in(sent_links)
         template = find_template(recipe, written)
         state = SharedState(recipe, draft.card, draft.expandable_segments, pinned, template)
         link = write_permalink(state, self.access)
         beside = () if template else unshared_of(written)
         left_out = [sentence_of(finding) for finding in link.left_out]
-        return {"asked": asked, "link": link.text, "said": [*left_out, *_of_config(draft), *beside, *unpinned]}
+        # What is too long for a link is not counted.
+        pins = len(read_permalink(link.text, self.access).state.pinned)
+        said = [*left_out, *_of_config(draft), *beside, *unpinned]
+        return {"asked": asked, "link": link.text, "pins": pins, "said": said}
 
-    def open(self, sent: Any, sent_links: Any) -> Answer:
+    def open(self, sent_links: Any) -> Answer:
         """`draft` and `pins` of the `link` that the page sent; where it is none, the page stays as it is."""
         asked = _question(sent_links)
         link = sent_links.get("link") if isinstance(sent_links, Mapping) else None
         try:
             opened = read_permalink(link if isinstance(link, str) else "", self.access)
         except UnreadableLink as error:
-            return {"asked": asked, "refused": True, "said": [str(error)]}
+            return {"asked": asked, "said": [str(error)]}
         state = opened.state
         card = state.card or self.start.card
         around = Draft("", card=card, expandable_segments=state.expandable_segments)
@@ -93,7 +96,9 @@ def _pinned_in(sent_links: Any) -> tuple[tuple[Pinned, ...], list[str]]:
         try:
             recipe = Draft.from_page(each.get("draft") if isinstance(each, Mapping) else None).recipe
         except ExplorerError:
-            said.append(f"The pinned configuration {name or 'without a name'} cannot be used, so the link leaves it out.")
+            said.append(
+                f"The pinned configuration {name or 'without a name'} cannot be used, so the link leaves it out."
+            )
             continue
         pinned.append(Pinned(name if isinstance(name, str) else "", recipe))
     return tuple(pinned), said

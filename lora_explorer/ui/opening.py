@@ -13,7 +13,8 @@ from lora_explorer.exports.axolotl import Imported
 from lora_explorer.exports.yaml_documents.reading import LARGEST_TEXT_BYTES
 from lora_explorer.report import notes
 from lora_explorer.settings import SETTINGS
-from lora_explorer.ui.draft import Draft
+from lora_explorer.ui.controls import TELL_WHAT_IS_WRITTEN
+from lora_explorer.ui.draft import Draft, Shelf
 from lora_explorer.ui.opened_file import OpenedFile, uploaded_name
 
 Outputs = Any
@@ -67,8 +68,15 @@ def shown_after(before: Draft, after: Draft) -> Outputs:
     except ExplorerError:
         return after.text, replace(before, unread=after.text).for_page(), *_widgets()
     old = before.shown
-    widgets = (gr.skip() if new[name] == old[name] else new[name] for name in SETTINGS)
-    return after.written, after.for_page(), *widgets
+    written = {name: new[name] for name in SETTINGS if new[name] != old[name]}
+    widgets = (written.get(name, gr.skip()) for name in SETTINGS)
+    return after.written, _with_what_widgets_tell(after, written).for_page(), *widgets
+
+
+def _with_what_widgets_tell(draft: Draft, written: Shelf) -> Draft:
+    """Some widgets tell what the server has written into them; a draft that holds it already is not changed by that."""
+    told = {name: shown for name, shown in written.items() if SETTINGS[name].control.kind in TELL_WHAT_IS_WRITTEN}
+    return replace(draft, touched=told | {**draft.touched})
 
 
 def untouched() -> Outputs:

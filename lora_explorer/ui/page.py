@@ -23,6 +23,8 @@ from lora_explorer.ui.draft import Draft
 from lora_explorer.ui.fit_answers import FitAnswers
 from lora_explorer.ui.fit_page import build_fit, wire_fit
 from lora_explorer.ui.following import show_pressed, show_replaced
+from lora_explorer.ui.link_answers import LinkAnswers
+from lora_explorer.ui.link_tools import wire_link_tools
 from lora_explorer.ui.map_edits import build_map_edits
 from lora_explorer.ui.new_tokens import NewTokenAnswers, build_new_tokens
 from lora_explorer.ui.preview_answers import PreviewAnswers
@@ -67,6 +69,7 @@ class Page:
     beside: tuple[gr.Dropdown, gr.Checkbox]
     yaml: yaml_layout.YamlTab
     preview: PreviewTabs
+    tools: gr.HTML
 
     @property
     def live(self) -> dict[str, Any]:
@@ -107,6 +110,7 @@ def build_page(
         wire_understanding(page.understanding, page.answers, page.desk, page.live)
         _wire_yaml(page)
         _wire_model_file(page)
+        wire_link_tools(page.tools, LinkAnswers(access, start_draft()), page.desk, page.live)
         preview_page.wire_restore(page.preview, page.yaml, page.controls)
         blocks.load(None, None, None, js=ASK_JS)
         blocks.load(None, None, None, js=preview_page.READY_JS)
@@ -123,7 +127,7 @@ def _build(answers: Answers, runs: RunAnswers) -> Page:
     card = find_card(start.card)
     desk = build_desk(start.for_page())
     desks = preview_page.build_desks(desk, public=runs.public)
-    copy = layout.build_header()
+    tools, copy = layout.build_header()
     with gr.Row(elem_id="columns"):
         token_plan: list[gr.HTML] = []
         beneath = {"lora_modules_to_save": lambda: token_plan.append(build_new_tokens())}
@@ -155,7 +159,7 @@ def _build(answers: Answers, runs: RunAnswers) -> Page:
     tabs = PreviewTabs(runs, desks, run_card, run, kept)
     preview_page.wire_preview(tabs, preview=preview, history=history)
     beside = (picker, segments)
-    page = Page(answers, desk, controls, model, token_plan[0], answered, understanding, beside, yaml, tabs)
+    page = Page(answers, desk, controls, model, token_plan[0], answered, understanding, beside, yaml, tabs, tools)
     wire_fit(fit, fitting, FitAnswers(answers, public=runs.public), desk, page.live)
     comparison = ComparisonAnswers(answers, public=runs.public)
     wire_comparison(compare, (pins, compared), comparison, page.live, asked=(desk, desks.wish))

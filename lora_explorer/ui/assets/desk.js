@@ -40,7 +40,10 @@ const ask = () => { trigger("count"); draw(); weigh(); sort(); rest(); read(); }
 const draftNow = () => Object.fromEntries(DRAFT.map((name) => [name, props.value[name]]));
 const told = () => document.dispatchEvent(new CustomEvent(CHANGED, { detail: draftNow() }));
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+// What is touched while another draft is put in place would go under in the server's answer.
+let meanwhile;
 const touch = (held) => {
+  Object.assign(meanwhile ?? {}, held);
   const beside = (name) => BESIDE.includes(name);
   const draft = { ...props.value, touched: { ...props.value.touched } };
   const changed = Object.entries(held).filter(
@@ -49,7 +52,7 @@ const touch = (held) => {
   if (!changed.length) return;
   for (const [name, value] of changed) (beside(name) ? draft : draft.touched)[name] = value;
   props.value = draft;
-  told();
+  if (!meanwhile) told();
   if (Object.keys(held).every(beside)) {
     weighNow();
     sort();
@@ -79,6 +82,7 @@ document.addEventListener("click", ({ target }) => {
 // Another whole draft takes the place of this one; the server writes the widgets that show something else then.
 document.addEventListener(REPLACED, ({ detail: { draft } }) => {
   props.value = { ...props.value, ...draft, before: draftNow() };
+  meanwhile = {};
   trigger("replace");
 });
 document.addEventListener(WANTED, ({ detail: take }) => take(draftNow()));
@@ -86,4 +90,10 @@ document.addEventListener("yaml-opened", read);
 // Where the count stays with an earlier draft, so does all else.
 document.addEventListener(AT_FAULT, () => { draw(); weigh(); sort(); });
 document.addEventListener("draft-opened", ask);
-watch("value", () => { told(); ask(); });
+watch("value", () => {
+  const held = meanwhile;
+  meanwhile = undefined;
+  told();
+  ask();
+  if (held) touch(held);
+});

@@ -1,0 +1,73 @@
+// Undo and redo of whole drafts, whoever changed them. Moves of one setting that follow each other are one change.
+const FOLLOWS_WITHIN_MS = 1000, NO_ANSWER_MS = 20000;
+const BESIDE_SETTINGS = {
+  text: WORDS.text, unread: WORDS.text, config: WORDS.config, config_for: WORDS.config,
+  card: WORDS.card, expandable_segments: WORDS.expandable_segments,
+};
+const past = [], ahead = [];
+let current, last = {};
+const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+
+// What differs, by name. What widgets hold follows from a text that was opened.
+const changesBetween = (before, after) => {
+  const beside = Object.keys(BESIDE_SETTINGS).filter((name) => !same(before[name], after[name]));
+  const names = new Set(beside.map((name) => BESIDE_SETTINGS[name]));
+  if (names.has(WORDS.text)) return [WORDS.text];
+  const settings = Object.keys({ ...before.touched, ...after.touched });
+  return [...names, ...settings.filter((name) => !same(before.touched[name], after.touched[name]))];
+};
+const inWords = ([first, ...more]) => (more.length ? `${first} ${WORDS.and_more.replace("{}", more.length)}` : first);
+// A tick or a list is a change each time; what is dragged or typed is one until it rests.
+const isDragged = (name, draft) => name === WORDS.text || ["number", "string"].includes(typeof draft.touched[name]);
+
+const leaveBehind = (draft, names) => {
+  past.push({ draft, names });
+  if (past.length > MOST_STEPS) past.shift();
+  ahead.length = 0;
+};
+const record = (draft) => {
+  const names = changesBetween(current, draft), now = performance.now();
+  if (!names.length) return;
+  const goesOn = names.length === 1 && names[0] === last.name && now - last.at < FOLLOWS_WITHIN_MS;
+  if (!goesOn) leaveBehind(current, inWords(names));
+  current = draft;
+  last = names.length === 1 && isDragged(names[0], draft) ? { name: names[0], at: now } : {};
+};
+
+// The server answers a draft that is put in place with the same one, and with what its widgets tell then. Until it has,
+// another one waits: the answer would come over it.
+let answering, isNext = false;
+const send = () => {
+  clearTimeout(answering);
+  answering = setTimeout(() => { answering = undefined; }, NO_ANSWER_MS);
+  document.dispatchEvent(new CustomEvent("draft-replaced", { detail: { draft: current } }));
+};
+const put = (draft) => {
+  current = draft;
+  last = {};
+  if (answering) isNext = true;
+  else send();
+};
+const isAnswer = (draft) => answering && Object.keys(BESIDE_SETTINGS).every((name) => same(current[name], draft[name]));
+// Whether a draft that the desk tells is the one that was put in place here.
+const hear = (draft) => {
+  if (isNext) {
+    isNext = false;
+    send();
+    return true;
+  }
+  if (!isAnswer(draft)) {
+    record(draft);
+    return false;
+  }
+  clearTimeout(answering);
+  answering = undefined;
+  current = draft;
+  return true;
+};
+const step = (from, to) => {
+  const { draft, names } = from.pop();
+  to.push({ draft: current, names });
+  put(draft);
+  return names;
+};
