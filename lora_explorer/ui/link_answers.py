@@ -96,9 +96,7 @@ def _pinned_in(sent_links: Any) -> tuple[tuple[Pinned, ...], list[str]]:
         try:
             recipe = Draft.from_page(each.get("draft") if isinstance(each, Mapping) else None).recipe
         except ExplorerError:
-            said.append(
-                f"The pinned configuration {name or 'without a name'} cannot be used, so the link leaves it out."
-            )
+            said.append(f"The link leaves out {name or 'a pinned configuration'}, which cannot be used.")
             continue
         pinned.append(Pinned(name if isinstance(name, str) else "", recipe))
     return tuple(pinned), said

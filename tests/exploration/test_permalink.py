@@ -253,6 +253,26 @@ def test_long_names_of_pinned_configurations_are_cut() -> None:
     assert read_permalink(link.text).state.pinned == (Pinned("n" * LONGEST_NAME, Recipe()),)
 
 
+@pytest.mark.parametrize("name", ["/home/someone/run", "~/run", "hf_" + "a1B2" * 9], ids=["path", "home", "token"])
+def test_the_name_of_a_pinned_configuration_that_is_a_path_or_a_token_does_not_travel(name: str) -> None:
+    link = write_permalink(SharedState(pinned=(Pinned("fine", Recipe()), Pinned(name, Recipe()))))
+    assert [each.name for each in read_permalink(link.text).state.pinned] == ["fine", "Configuration 2"]
+    assert re.search(PRIVATE, link.left_out[0].message)
+
+
+@pytest.mark.parametrize("field", ["card", "template"])
+def test_a_card_or_a_recipe_of_an_unknown_name_neither_travels_nor_is_taken_over(field: str) -> None:
+    assert read_permalink(write_permalink(SharedState(**{field: "/home/someone"})).text).state == SharedState()
+    opened = read_permalink(sealed({field[0]: "/home/someone"}))
+    assert opened.state == SharedState()
+    assert "which is not known here" in opened.left_out[0].message
+
+
+def test_the_recipe_whose_text_the_settings_stand_in_comes_back() -> None:
+    state = SharedState(recipe_from({"lora_r": 4}), template="llama-3-8b-lora")
+    assert read_permalink(write_permalink(state).text).state == state
+
+
 def test_the_dictionary_of_version_1_is_as_it_was() -> None:
     """A link that somebody keeps can only be read with the dictionary it was written with."""
     assert zlib.crc32(DICTIONARY_1) == 3_689_442_294
