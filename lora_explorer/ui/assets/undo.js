@@ -20,6 +20,12 @@ const inWords = ([first, ...more]) => (more.length ? `${first} ${WORDS.and_more.
 // A tick or a list is a change each time; what is dragged or typed is one until it rests.
 const isDragged = (name, draft) => name === WORDS.text || ["number", "string"].includes(typeof draft.touched[name]);
 
+// However long a slider is held, and however slow the page is then, it is one move.
+let hold = 0, isHeld = false;
+addEventListener("pointerdown", () => { hold += 1; isHeld = true; }, true);
+for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => { isHeld = false; }, true);
+const follows = (now) => now - last.at < FOLLOWS_WITHIN_MS || (isHeld && hold === last.hold);
+
 const leaveBehind = (draft, names) => {
   past.push({ draft, names });
   if (past.length > MOST_STEPS) past.shift();
@@ -28,10 +34,10 @@ const leaveBehind = (draft, names) => {
 const record = (draft) => {
   const names = changesBetween(current, draft), now = performance.now();
   if (!names.length) return;
-  const goesOn = names.length === 1 && names[0] === last.name && now - last.at < FOLLOWS_WITHIN_MS;
+  const goesOn = names.length === 1 && names[0] === last.name && follows(now);
   if (!goesOn) leaveBehind(current, inWords(names));
   current = draft;
-  last = names.length === 1 && isDragged(names[0], draft) ? { name: names[0], at: now } : {};
+  last = names.length === 1 && isDragged(names[0], draft) ? { name: names[0], at: now, hold } : {};
 };
 
 // The server answers a draft that is put in place with the same one, and with what its widgets tell then. Until it has,
