@@ -63,6 +63,14 @@ class SweepRefused(ExplorerError):
     """A sweep cannot be made as it was asked for: no such setting, an empty range, or too many points."""
 
 
+class UnknownRecipe(ExplorerError):
+    """No recipe that comes along has this name."""
+
+
+class UnreadablePresets(ExplorerError):
+    """A file is not one of presets that were saved here, or not a whole one."""
+
+
 class UnreadableLink(ExplorerError):
     """The text is not a permalink of this program, or not a whole one."""
 

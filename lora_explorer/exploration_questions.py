@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lora_explorer.base_models import BaseModel
     from lora_explorer.exploration.advice import Advice
     from lora_explorer.exploration.card_offers import CardOffer
+    from lora_explorer.exploration.comparison import Figures
     from lora_explorer.exploration.prediction import Prediction, Question
     from lora_explorer.exploration.search import Largest
     from lora_explorer.exploration.sweep import Sweep, SweepPoint
@@ -93,3 +94,12 @@ def card_offers(recipe: Recipe, base_model: BaseModel, *, expandable_segments: b
 
         estimate = estimate_memory(recipe, base_model, expandable_segments=expandable_segments)
         return offers_for(recipe, base_model, estimate)
+
+
+def recipe_figures(recipe: Recipe, base_model: BaseModel) -> Figures:
+    """What a recipe comes to where no card is chosen. Raises UnknownBaseModel."""
+    with quiet_libraries():
+        from lora_explorer.exploration.prediction import Question
+        from lora_explorer.exploration.recipe_figures import recipe_figures
+
+        return recipe_figures(Question(recipe, base_model))

@@ -12,6 +12,7 @@ from lora_explorer.cli.check import check
 from lora_explorer.cli.comparison import compare
 from lora_explorer.cli.kept_runs import runs
 from lora_explorer.cli.new_tokens import new_tokens
+from lora_explorer.cli.presets import presets
 from lora_explorer.cli.preview import preview
 from lora_explorer.cli.schema import schema
 from lora_explorer.cli.time import time
@@ -31,6 +32,7 @@ _COMMANDS = (
     exploration.export,
     compare,
     new_tokens,
+    presets,
     choosing.sweep,
     choosing.advise,
     time,

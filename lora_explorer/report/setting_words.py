@@ -74,6 +74,12 @@ def _in_short(recipe: Recipe, name: str) -> str:
     return label if value is True else f"{label} {value_in_words(value)}"
 
 
+def model_in_words(value: Any) -> str:
+    """Llama 3 8B, or where it is no preset the last part of its name."""
+    preset = find_preset(str(value))
+    return preset.label if preset else str(value).rstrip("/").rpartition("/")[2]
+
+
 def _numbered(name: str) -> Iterator[str]:
     yield name
     number = 2
@@ -94,11 +100,6 @@ def _before(text: str) -> Callable[[Any], str]:
     return lambda value: "" if value is None else f"{value_in_words(value)} {text}"
 
 
-def _model(value: Any) -> str:
-    preset = find_preset(str(value))
-    return preset.label if preset else str(value).rstrip("/").rpartition("/")[2]
-
-
 def _targets(value: Any) -> str:
     if isinstance(value, tuple) and len(value) > _FEW:
         return words.counted(len(value), "target")
@@ -106,7 +107,7 @@ def _targets(value: Any) -> str:
 
 
 _IN_SHORT: Mapping[str, Callable[[Any], str]] = {
-    "base_model": _model,
+    "base_model": model_in_words,
     "lora_r": _after("r"),
     "peft_use_dora": _flag("DoRA"),
     "peft_use_rslora": _flag("rsLoRA"),

@@ -25,6 +25,8 @@ from lora_explorer.ui.fit_page import build_fit, wire_fit
 from lora_explorer.ui.following import show_pressed, show_replaced
 from lora_explorer.ui.link_answers import LinkAnswers
 from lora_explorer.ui.link_tools import wire_link_tools
+from lora_explorer.ui.gallery_answers import GalleryAnswers
+from lora_explorer.ui.gallery_page import build_gallery, wire_gallery
 from lora_explorer.ui.map_edits import build_map_edits
 from lora_explorer.ui.new_tokens import NewTokenAnswers, build_new_tokens
 from lora_explorer.ui.preview_answers import PreviewAnswers
@@ -32,6 +34,7 @@ from lora_explorer.ui.preview_form import PUBLIC_LIMITS
 from lora_explorer.ui.preview_page import PreviewTabs
 from lora_explorer.ui.run_answers import RunAnswers
 from lora_explorer.ui.setting_about import build_setting_about
+from lora_explorer.ui.tour import build_tour
 from lora_explorer.ui.tracer import InProcess, Memory
 from lora_explorer.ui.understanding import Understanding, wire_understanding
 from lora_explorer.ui.yaml_answers import YamlAnswers
@@ -136,11 +139,14 @@ def _build(answers: Answers, runs: RunAnswers) -> Page:
         controls, model = layout.build_controls(start.shown, _preset_choices(), beneath, public=public)
         with gr.Column(elem_id="answers"):
             tiles, pins = layout.build_tiles(card)
+            build_tour()
             with gr.Tabs(elem_id="tabs"):
                 with gr.Tab("Explore", id="explore") as explore:
                     answered, picker, segments = layout.build_charts(
                         cards(), card, tiles, lambda: map_edits.append(build_map_edits())
                     )
+                with gr.Tab("Presets", id="presets") as start_from:
+                    gallery = build_gallery()
                 with gr.Tab("Fit", id="fit") as fit:
                     fitting = build_fit(cards(), card)
                 with gr.Tab("Compare", id="compare") as compare:
@@ -161,6 +167,7 @@ def _build(answers: Answers, runs: RunAnswers) -> Page:
     beside = (picker, segments)
     page = Page(answers, desk, controls, model, token_plan[0], answered, understanding, beside, yaml, tabs, tools)
     wire_fit(fit, fitting, FitAnswers(answers, public=runs.public), desk, page.live)
+    wire_gallery(start_from, gallery, GalleryAnswers(answers), page.live)
     comparison = ComparisonAnswers(answers, public=runs.public)
     wire_comparison(compare, (pins, compared), comparison, page.live, asked=(desk, desks.wish))
     return page

@@ -21,12 +21,17 @@ class Remembered(Generic[Question, Answer]):
         self._lock = Lock()
         self._known: OrderedDict[Question, tuple[float, Answer]] = OrderedDict()
 
-    def get(self, question: Question, ask: Callable[[], Answer]) -> Answer:
-        """The answer, asked for where it is not known. Raises what asking raises, and then remembers nothing."""
+    def known(self, question: Question) -> Answer | None:
+        """The answer as far as it is remembered; None is no answer."""
         with self._lock:
             known = self._known.get(question)
-        if known is not None and time.monotonic() - known[0] < self._for_seconds:
-            return known[1]
+        return known[1] if known is not None and time.monotonic() - known[0] < self._for_seconds else None
+
+    def get(self, question: Question, ask: Callable[[], Answer]) -> Answer:
+        """The answer, asked for where it is not known. Raises what asking raises, and then remembers nothing."""
+        known = self.known(question)
+        if known is not None:
+            return known
         answer = ask()
         with self._lock:
             self._known[question] = (time.monotonic(), answer)
