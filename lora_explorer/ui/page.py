@@ -23,10 +23,10 @@ from lora_explorer.ui.draft import Draft
 from lora_explorer.ui.fit_answers import FitAnswers
 from lora_explorer.ui.fit_page import build_fit, wire_fit
 from lora_explorer.ui.following import show_pressed, show_replaced
-from lora_explorer.ui.link_answers import LinkAnswers
-from lora_explorer.ui.link_tools import wire_link_tools
 from lora_explorer.ui.gallery_answers import GalleryAnswers
 from lora_explorer.ui.gallery_page import build_gallery, wire_gallery
+from lora_explorer.ui.link_answers import LinkAnswers
+from lora_explorer.ui.link_tools import wire_link_tools
 from lora_explorer.ui.map_edits import build_map_edits
 from lora_explorer.ui.new_tokens import NewTokenAnswers, build_new_tokens
 from lora_explorer.ui.preview_answers import PreviewAnswers
