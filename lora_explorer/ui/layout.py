@@ -130,7 +130,7 @@ def build_charts(
         with gr.Column(elem_id="panel-savings", min_width=0):
             question("What would save memory?", "one change at a time, each traced like the run itself")
             savings = fragment(Html(""), "savings", script_of("kept_open.js"))
-            gr.HTML(_to_fit(), apply_default_css=False)
+            gr.HTML(_to_fit(), apply_default_css=False, js_on_load=script_of("to_fit.js"))
     with gr.Row(elem_classes="charts"):
         with gr.Column(min_width=0):
             with gr.Column(elem_id="panel-layers", min_width=0):
@@ -160,7 +160,7 @@ def build_charts(
 
 def _to_fit() -> Html:
     """The short list leads to the long one, which tells what each change costs."""
-    return tag("button", "What each costs, and which card instead", type="button", class_="to-fit", data_opens_fit=True)
+    return tag("button", "What each costs, and which card instead", type="button", class_="to-fit")
 
 
 def question(title: str, quiet: str) -> None:

@@ -72,6 +72,6 @@ def test_rows_give_hours_and_what_is_no_number_has_its_sentence(fitted: Page) ->
 
 
 def test_explore_leads_to_what_each_change_costs(page: Page) -> None:
-    page.locator("[data-opens-fit]").click()
+    page.locator(".to-fit").click()
     expect(page.get_by_role("tab", name="Fit")).to_have_attribute("aria-selected", "true")
     expect(page.locator("#fit-verdict")).to_be_visible(timeout=60_000)

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from lora_explorer.errors import UnreadablePresets
+from lora_explorer.settings import SETTINGS
+from lora_explorer.ui.codec import is_shown
 from lora_explorer.ui.draft import Draft
 from lora_explorer.ui.own_presets import FORMAT, LARGEST_FILE_BYTES, MOST_PRESETS, OwnPreset, read_presets
 from lora_explorer.ui.page import start_draft
@@ -83,6 +85,7 @@ def test_any_other_file_is_refused_in_one_sentence(text: Any, sentence: str) -> 
 @pytest.mark.parametrize(
     "value", [None, [], {}, "", "no number", -1, 1e308, True, ["a", 1], {"a": {"b": []}}, "x" * 20_000]
 )
-def test_a_value_that_no_widget_holds_is_kept_to_be_told_at_its_setting(value: Any) -> None:
+def test_a_value_that_a_widget_can_show_is_kept_to_be_told_at_its_setting_and_any_other_is_left_out(value: Any) -> None:
     (preset,) = read_presets(json.dumps(content(named(touched={"lora_r": value, "lora_target_modules": value}))))
-    assert preset.draft.touched["lora_r"] == value
+    kept = [name for name in ("lora_r", "lora_target_modules") if is_shown(SETTINGS[name], value)]
+    assert preset.draft.touched == dict.fromkeys(kept, value)

@@ -32,7 +32,3 @@ document.addEventListener("fit-opened", () => {
   document.dispatchEvent(new CustomEvent("draft-wanted", { detail: ({ card }) => { select.value = card; } }));
   ask();
 });
-// Elsewhere on the page a button leads here.
-document.addEventListener("click", ({ target }) => {
-  if (target.closest?.("[data-opens-fit]")) document.querySelector('#tabs button[role="tab"][data-tab-id="fit"]')?.click();
-});
