@@ -231,6 +231,7 @@ def test_a_reload_after_sharing_keeps_what_the_link_leaves_out(page: Page) -> No
     type_yaml(page, text_of(page) + "my_key: 1\n")
     expect(page.locator("#yaml")).to_contain_text("my_key", timeout=20_000)
     open_tab(page, "Explore")
+    settle(page)
     shared(page)
     rest(page)
     come_back(page)
