@@ -32,7 +32,7 @@ from lora_explorer.report import (
 from lora_explorer.report.html import Html
 from lora_explorer.settings import Recipe, errors_among, find_problems
 from lora_explorer.ui.draft import Draft, read_yaml
-from lora_explorer.ui.interests import Interests
+from lora_explorer.ui.interests import Interests, visitor_of
 from lora_explorer.ui.pick_list import pick_list
 from lora_explorer.ui.savings_press import touches_of
 from lora_explorer.ui.side_notes import memory_notes, side_notes
@@ -76,14 +76,14 @@ class Answers:
             plan = _plan(question)
         except ExplorerError as error:
             return gr.skip(), side_notes(error.findings)
-        self.interests.note_counted(_visitor(request), sent)
+        self.interests.note_counted(visitor_of(request), sent)
         findings = (*question.findings, *plan.findings, *_token_problems(draft, question))
         facts = notes.group_facts(question.recipe, plan)
         return headline.count_tiles(plan), side_notes(findings, question.recipe, facts)
 
     def memory(self, sent: Any, request: gr.Request | None = None) -> Outputs:
         """Outputs: memory tiles, memory bar, the moment of the peak, sentences at settings."""
-        self.interests.note(_visitor(request), Draft.from_page(sent).for_page())
+        self.interests.note(visitor_of(request), Draft.from_page(sent).for_page())
         figures, said = self._usable(sent, request, self._weighed, ((gr.skip(),) * 3, ()))
         return *figures, memory_notes(said, _number(sent))
 
@@ -115,7 +115,7 @@ class Answers:
     ) -> Outputs:
         """The answer to what was sent; where that cannot be used, to the last draft that was counted."""
         draft = Draft.from_page(sent)
-        counted = self.interests.last_counted(_visitor(request))
+        counted = self.interests.last_counted(visitor_of(request))
         before = None if counted is None else draft.beside(Draft.from_page(counted))
         for usable in (draft, before):
             try:
@@ -153,7 +153,7 @@ class Answers:
 
     def interested_in(self, draft: Draft, request: gr.Request | None) -> Callable[[], bool]:
         """Whether the visitor asks about this draft still; asked again and again by an answer that takes long."""
-        visitor, asked_about = _visitor(request), draft.for_page()
+        visitor, asked_about = visitor_of(request), draft.for_page()
         self.interests.note(visitor, asked_about)
         return lambda: self.interests.holds(visitor, asked_about)
 
@@ -240,10 +240,6 @@ def _usable(draft: Draft) -> tuple[Recipe, tuple[Finding, ...]]:
     if errors_among(findings):
         raise InvalidSettings(findings)
     return recipe, findings
-
-
-def _visitor(request: gr.Request | None) -> str:
-    return (request.session_hash if request else None) or ""
 
 
 def _number(sent: Any) -> int | None:

@@ -30,7 +30,7 @@ from lora_explorer.report.setting_words import propose_name
 from lora_explorer.settings import Recipe, errors_among, find_problems
 from lora_explorer.ui.answers import Answers
 from lora_explorer.ui.draft import Draft
-from lora_explorer.ui.interests import Interests
+from lora_explorer.ui.interests import Interests, visitor_of
 from lora_explorer.ui.pins import Pin, pins_from_page
 from lora_explorer.ui.preview_desk import Wish
 from lora_explorer.ui.tracer import Memory
@@ -98,7 +98,7 @@ class ComparisonAnswers:
     def table(self, sent_pins: Any, sent_draft: Any, sent_wish: Any, request: gr.Request | None = None) -> Html:
         """Output: the comparison as far as it is known. Only what is on screen is counted for it."""
         asked = Asked.from_page(sent_pins, sent_draft, sent_wish)
-        self.interests.note(_visitor(request), asked.number)
+        self.interests.note(visitor_of(request), asked.number)
         if asked.pins:
             self._count(asked.drafts[0])
         return self._shown(asked)
@@ -111,7 +111,7 @@ class ComparisonAnswers:
         It ends when something else is asked for.
         """
         asked = Asked.from_page(sent_pins, sent_draft, sent_wish)
-        visitor, now = _visitor(request), asked.drafts[0]
+        visitor, now = visitor_of(request), asked.drafts[0]
         for draft in asked.drafts if asked.pins else ():
             self._count(draft)
         yield self._shown(asked)
@@ -224,7 +224,3 @@ def _key(draft: Draft) -> str:
 def _number(sent: Any) -> Any:
     """Of the question, by which a later one is told from an earlier one."""
     return sent.get("asked") if isinstance(sent, Mapping) else None
-
-
-def _visitor(request: gr.Request | None) -> str:
-    return (request.session_hash if request else None) or ""

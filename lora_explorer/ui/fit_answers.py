@@ -19,8 +19,8 @@ from lora_explorer.memory import Card
 from lora_explorer.report import fit_panel, time_panel
 from lora_explorer.settings import Recipe
 from lora_explorer.ui.answers import Answers, Question
-from lora_explorer.ui.draft import Draft, read_yaml, shown_by
-from lora_explorer.ui.savings_press import SEGMENTS
+from lora_explorer.ui.draft import Draft, read_yaml
+from lora_explorer.ui.savings_press import SEGMENTS, held_after
 from lora_explorer.ui.typed_numbers import typed_number
 
 if TYPE_CHECKING:
@@ -156,18 +156,13 @@ def presses_of(recipe: Recipe) -> fit_panel.Presses:
 
     def advised(advice: Advice) -> Mapping[str, Any]:
         segments = {SEGMENTS: True} if advice.expands_segments else {}
-        return _held(recipe, advice.changes) | segments
+        return {**held_after(recipe, advice.changes), **segments}
 
     return fit_panel.Presses(
         advised,
-        lambda largest: _held(recipe, {largest.setting: largest.value}),
+        lambda largest: held_after(recipe, {largest.setting: largest.value}),
         lambda offer: {"card": offer.card.name},
     )
-
-
-def _held(recipe: Recipe, changes: Mapping[str, Any]) -> dict[str, Any]:
-    shown = shown_by(recipe.changed(**changes)) if changes else {}
-    return {name: shown[name] for name in changes}
 
 
 def _form(sent: Any) -> dict[str, Any]:

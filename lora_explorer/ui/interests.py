@@ -7,6 +7,8 @@ from collections import OrderedDict
 from threading import Lock
 from typing import Any
 
+import gradio as gr
+
 _MOST_VISITORS = 1000
 
 
@@ -44,6 +46,11 @@ class Interests:
             drafts.move_to_end(visitor)
             if len(drafts) > _MOST_VISITORS:
                 drafts.popitem(last=False)
+
+
+def visitor_of(request: gr.Request | None) -> str:
+    """By which a page's questions are known as its own; empty where that cannot be told."""
+    return (request.session_hash if request else None) or ""
 
 
 def _key(draft: Any) -> str:

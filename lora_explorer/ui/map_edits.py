@@ -14,7 +14,7 @@ from lora_explorer.report.html import Html, join, tag
 from lora_explorer.ui.answers import Answers, skeleton_of
 from lora_explorer.ui.draft import Draft
 from lora_explorer.ui.layout import script_of
-from lora_explorer.ui.savings_press import shown_after
+from lora_explorer.ui.savings_press import held_after
 
 if TYPE_CHECKING:
     from lora_explorer.exploration.layer_map import MapEdit
@@ -76,7 +76,7 @@ class MapEditAnswers:
             return notes.complaint(edit)
         wording = edit_map(edit, question.recipe, skeleton_of(question))
         said = map_edit.edit_in_words(wording)
-        touches = shown_after(question.recipe, wording.changes)
+        touches = held_after(question.recipe, wording.changes)
         return join(said, map_edit.press(touches)) if touches else said
 
 

@@ -21,12 +21,12 @@ def touches_of(recipe: Recipe) -> Callable[[Saving], Mapping[str, Any]]:
         if not saving.changes:
             # The allocator's switch is no setting of the recipe.
             return {SEGMENTS: True}
-        return shown_after(recipe, saving.changes)
+        return held_after(recipe, saving.changes)
 
     return touches
 
 
-def shown_after(recipe: Recipe, changes: Mapping[str, Any]) -> Shelf:
+def held_after(recipe: Recipe, changes: Mapping[str, Any]) -> Shelf:
     """What the widgets of the settings that change hold then, by field name."""
     shown = shown_by(recipe.changed(**changes))
     return {name: shown[name] for name in changes}

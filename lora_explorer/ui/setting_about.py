@@ -14,9 +14,9 @@ from lora_explorer.report.html import Html, join, tag
 from lora_explorer.settings import SETTINGS, Setting
 from lora_explorer.ui.answers import Answers
 from lora_explorer.ui.draft import Draft
-from lora_explorer.ui.interests import Interests
+from lora_explorer.ui.interests import Interests, visitor_of
 from lora_explorer.ui.layout import script_of
-from lora_explorer.ui.savings_press import shown_after
+from lora_explorer.ui.savings_press import held_after
 
 if TYPE_CHECKING:
     from lora_explorer.exploration.effects import Effect, Effects
@@ -60,7 +60,7 @@ class SettingAnswers:
         """Output: help and counts at once, then memory value by value, until the visitor asks about something else."""
         draft, given = Draft.from_page(sent), asked if isinstance(asked, Mapping) else {}
         key, number = given.get("setting"), given.get("asked")
-        visitor = (request.session_hash if request else None) or ""
+        visitor = visitor_of(request)
         self.interests.note(visitor, number)
         setting = _BY_KEY.get(key) if isinstance(key, str) else None
         if setting is None:
@@ -114,7 +114,7 @@ def _table(found: Effects, recipe: Recipe, *, waits: bool) -> Html:
 
 
 def _touches_of(recipe: Recipe) -> Callable[[Effect], Mapping[str, Any]]:
-    return lambda effect: shown_after(recipe, effect.changes)
+    return lambda effect: held_after(recipe, effect.changes)
 
 
 def _value(key: str, said: Html, answered: Any) -> dict[str, Any]:

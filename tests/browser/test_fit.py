@@ -75,3 +75,15 @@ def test_explore_leads_to_what_each_change_costs(page: Page) -> None:
     page.locator(".to-fit").click()
     expect(page.get_by_role("tab", name="Fit")).to_have_attribute("aria-selected", "true")
     expect(page.locator("#fit-verdict")).to_be_visible(timeout=60_000)
+
+
+def test_a_change_that_is_taken_back_leaves_whole_answers_and_none_marked_as_old(fitted: Page) -> None:
+    page = fitted
+    expect(page.locator("#fit-cards button").first).to_be_visible(timeout=90_000)
+    rank = page.locator("#lora_r input[type=number]")
+    rank.fill("33")
+    expect(page.locator("#panel-fit .fit-whole.old").first).to_be_attached()
+    page.wait_for_timeout(200)
+    rank.fill("32")
+    expect(page.locator("#fit-cards button").first).to_be_visible(timeout=90_000)
+    expect(page.locator("#panel-fit .fit-whole.old")).to_have_count(0, timeout=60_000)

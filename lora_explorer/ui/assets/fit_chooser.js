@@ -25,6 +25,8 @@ select.addEventListener("change", () => {
 document.addEventListener("draft-changed", ({ detail: { card } }) => {
   if (CARDS.includes(card)) select.value = card;
   old(true);
+  // Answers to an earlier draft may have ended before they were whole.
+  answered = undefined;
   clearTimeout(resting);
   resting = setTimeout(ask, 700);
 });
