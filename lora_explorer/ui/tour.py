@@ -50,10 +50,10 @@ STOPS = (
         "room at the peak.",
     ),
     Stop(
-        ("#memory-tiles .tile:last-child", "#panel-savings"),
+        ("#memory-tiles .tile:last-child", '[role="tab"][data-tab-id="fit"]'),
         "Does it fit?",
-        "The verdict for your card, and what is left on it or missing. What would save memory is listed with what each "
-        "change saves; one press makes it.",
+        "The verdict for your card, and what is left on it or missing. The tab Fit says how far you can go, what to "
+        "change if it does not fit, and which cards run it.",
     ),
     Stop(
         ("#panel-layers",),

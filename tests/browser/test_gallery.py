@@ -201,6 +201,27 @@ def test_a_preset_is_renamed_replaced_and_deleted_and_each_can_be_taken_back(min
     assert names(mine) == ["other", "second"]
 
 
+def test_a_new_name_is_taken_when_the_field_is_left(mine: Page) -> None:
+    keep(mine, "first")
+    ask(mine, "first", "Rename")
+    mine.keyboard.type("other")
+    mine.get_by_label("Filter by words").click()
+    assert names(mine) == ["other"]
+    expect(own(mine).locator("h3")).to_have_text("other")
+    expect(mine.get_by_label("Filter by words")).to_be_focused()
+
+
+def test_opening_a_recipe_is_one_change_for_undo_and_redo_of_the_page(mine: Page) -> None:
+    before = mine.evaluate(NOW)
+    ask(mine, "DoRA at a low rank", "Open")
+    expect_trainable_params(mine, 17_170_432)
+    mine.locator('[data-tool="undo"]').click()
+    expect_trainable_params(mine, SMALL_COUNT)
+    assert mine.evaluate(NOW)["text"] == before["text"]
+    mine.locator('[data-tool="redo"]').click()
+    expect_trainable_params(mine, 17_170_432)
+
+
 def test_names_are_shown_as_text_and_what_cannot_be_saved_is_said_at_the_field(mine: Page) -> None:
     for name in ("", "   "):
         keep(mine, name)

@@ -133,12 +133,12 @@ const open = (name, draft, button) => {
 const rename = (card, it) => {
   const title = card.querySelector("h3"), field = card.querySelector(".own-name");
   const show = (isField) => { title.hidden = isField; field.hidden = !isField; };
-  const done = (isTaken) => {
+  const done = (isTaken, isLeft) => {
     if (field.hidden) return;
     const name = field.value.trim();
     if (isTaken && name && own.some((other) => other.id !== it.id && other.name === name)) return say(`Another preset is called ${name}.`);
     show(false);
-    card.querySelector('[data-preset-ask="rename"]').focus({ preventScroll: true });
+    if (!isLeft) card.querySelector('[data-preset-ask="rename"]').focus({ preventScroll: true });
     if (!isTaken || !name || name === it.name) return;
     const before = own;
     tellChange(change(own.map((old) => (old.id === it.id ? { ...old, name } : old))), `${it.name} is called ${name} now.`, () => change(before));
@@ -147,6 +147,8 @@ const rename = (card, it) => {
   show(true);
   field.select();
   field.focus({ preventScroll: true });
+  // Whoever goes on elsewhere means the new name.
+  field.onblur = () => { if (card.isConnected) done(true, true); };
   field.onkeydown = (event) => {
     if (event.key !== "Enter" && event.key !== "Escape") return;
     event.preventDefault();
