@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-import yaml
-
 from lora_explorer import presets
 from lora_explorer.errors import UnknownRecipe
 
@@ -24,9 +22,7 @@ class RecipeFile:
 @lru_cache(maxsize=1)
 def recipe_files() -> tuple[RecipeFile, ...]:
     """All of them, what most come for first, as presets/recipe_order.yml has it."""
-    folder = presets.folder()
-    names = yaml.safe_load((folder / "recipe_order.yml").read_text(encoding="utf-8"))
-    return tuple(_read(name, (folder / "recipes" / f"{name}.yml").read_text(encoding="utf-8")) for name in names)
+    return tuple(_read(name, presets.recipe_text(name)) for name in presets.facts("recipe_order"))
 
 
 def find_recipe_file(name: str) -> RecipeFile:

@@ -102,7 +102,7 @@ def write_permalink(state: SharedState, access: Access = _OWN_MACHINE) -> Permal
         _CARD: state.card if state.card in _card_names() else None,
         _PLAIN_ALLOCATOR: None if state.expandable_segments else 1,
         _PINNED: pinned,
-        _TEMPLATE: state.template if state.template in template_names() else None,
+        _TEMPLATE: state.template if state.template in presets.recipe_names() else None,
     }
     text, too_much = _short_enough({key: value for key, value in content.items() if value})
     return Permalink(text, (*left_out, *too_much))
@@ -121,17 +121,12 @@ def read_permalink(text: str, access: Access = _OWN_MACHINE) -> OpenedLink:
         left_out.append(_note("", f"The link names the card {_shown(card)}, which is not known here."))
         card = None
     template = content.get(_TEMPLATE)
-    if template is not None and template not in template_names():
+    if template is not None and template not in presets.recipe_names():
         left_out.append(_note("", f"The link is written in the recipe {_shown(template)}, which is not known here."))
         template = None
     pinned, unpinned = _pinned_in(content.get(_PINNED, []), access)
     state = SharedState(recipe, card, content.get(_PLAIN_ALLOCATOR) != 1, pinned, template)
     return OpenedLink(state, (*left_out, *unpinned))
-
-
-def template_names() -> tuple[str, ...]:
-    """Of the recipes that come with the program."""
-    return tuple(sorted(path.stem for path in (presets.folder() / "recipes").glob("*.yml")))
 
 
 def _card_names() -> list[str]:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-import yaml
-
 from lora_explorer import presets
 from lora_explorer.errors import ExplorerError
 
@@ -100,8 +98,7 @@ def card_like(name: str, memory_bytes: int, capability: tuple[int, int]) -> Card
 @lru_cache(maxsize=1)
 def cards() -> tuple[Card, ...]:
     """The cards of presets/gpus.yml, in its order."""
-    entries = yaml.safe_load((presets.folder() / "gpus.yml").read_text(encoding="utf-8"))
-    return tuple(Card(**entry) for entry in entries)
+    return tuple(Card(**entry) for entry in presets.facts("gpus"))
 
 
 def find_card(name: str) -> Card:

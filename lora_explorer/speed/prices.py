@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-import yaml
-
 from lora_explorer import presets
 from lora_explorer.errors import ExplorerError
 
@@ -40,9 +38,8 @@ def price_of(gpu: str) -> Price | None:
 
 @lru_cache(maxsize=1)
 def _prices() -> dict[str, Price]:
-    listed = yaml.safe_load((presets.folder() / "gpu_prices.yml").read_text(encoding="utf-8"))
     return {
         gpu: Price(float(price), offer["source"], str(offer["date"]))
-        for offer in listed
+        for offer in presets.facts("gpu_prices")
         for gpu, price in offer["usd_per_hour"].items()
     }

@@ -39,7 +39,7 @@ from lora_explorer.ui.tracer import InProcess, Memory
 from lora_explorer.ui.understanding import Understanding, wire_understanding
 from lora_explorer.ui.yaml_answers import YamlAnswers
 
-START_RECIPE = "llama-3-8b-lora.yml"
+START_RECIPE = "llama-3-8b-lora"
 # Uploads and archives, in seconds: looked through every hour, gone after a day.
 _FORGET_FILES = (3600, 86400)
 # A figure drawn while its tab was hidden does not know its width.
@@ -122,7 +122,7 @@ def build_page(
 
 def start_draft() -> Draft:
     """The recipe that every visit starts with, opened like any other file."""
-    return Draft((presets.folder() / "recipes" / START_RECIPE).read_text(encoding="utf-8"))
+    return Draft(presets.recipe_text(START_RECIPE))
 
 
 def _build(answers: Answers, runs: RunAnswers) -> Page:

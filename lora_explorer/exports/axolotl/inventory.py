@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-import yaml
-
 from lora_explorer import presets
 from lora_explorer.exports.axolotl.keys import KnownKeys, known_keys
 from lora_explorer.exports.yaml_documents.reading import MERGE_KEY, Document, Node
@@ -66,5 +64,4 @@ def _key_in_file(path: tuple[str, ...], lines: tuple[int, int], known: KnownKeys
 @cache
 def _meanings() -> Mapping[str, str]:
     """The sentences in presets/axolotl_meanings.yml."""
-    read = yaml.safe_load((presets.folder() / "axolotl_meanings.yml").read_text(encoding="utf-8"))
-    return {str(key): str(meaning) for key, meaning in read["meanings"].items()}
+    return {str(key): str(meaning) for key, meaning in presets.facts("axolotl_meanings")["meanings"].items()}

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Any
 
 from lora_explorer import presets
 from lora_explorer.errors import InvalidSettings, UnreadableYaml
-from lora_explorer.exploration.permalink import template_names
 from lora_explorer.exports.axolotl.reading import import_axolotl
 from lora_explorer.exports.axolotl.writing import DATA_TO_REPLACE, export_axolotl
 from lora_explorer.exports.yaml_documents.editing import with_value
@@ -21,7 +19,7 @@ _MOST_NAMED = 5
 
 def find_template(recipe: Recipe, text: str) -> str | None:
     """The name of the recipe in presets/recipes that becomes this very text once these settings are written into it."""
-    return next((name for name in template_names() if _written_into(name, recipe) == text), None)
+    return next((name for name in presets.recipe_names() if _written_into(name, recipe) == text), None)
 
 
 def text_to_open(recipe: Recipe, template: str | None = None) -> str:
@@ -59,13 +57,8 @@ def _given(recipe: Recipe) -> set[str]:
     return {name for name in recipe.model_fields_set if getattr(recipe, name) is not None}
 
 
-@lru_cache(maxsize=32)
-def _template(name: str) -> str:
-    return (presets.folder() / "recipes" / f"{name}.yml").read_text(encoding="utf-8")
-
-
 def _written_into(template: str, recipe: Recipe) -> str:
-    return export_axolotl(recipe, _template(template))
+    return export_axolotl(recipe, presets.recipe_text(template))
 
 
 def _spelt_out(recipe: Recipe) -> str:
