@@ -31,13 +31,18 @@ const leaveBehind = (draft, names) => {
   if (past.length > MOST_STEPS) past.shift();
   ahead.length = 0;
 };
+// What is opened in the page's place is a change of its own, however soon it follows what was typed.
+let opens;
+document.addEventListener("draft-replaced", ({ detail: { draft } }) => { opens = draft.text; });
 const record = (draft) => {
   const names = changesBetween(current, draft), now = performance.now();
   if (!names.length) return;
-  const goesOn = names.length === 1 && names[0] === last.name && follows(now);
+  const isOpened = draft.text === opens;
+  const goesOn = !isOpened && names.length === 1 && names[0] === last.name && follows(now);
   if (!goesOn) leaveBehind(current, inWords(names));
   current = draft;
-  last = names.length === 1 && isDragged(names[0], draft) ? { name: names[0], at: now, hold } : {};
+  last = !isOpened && names.length === 1 && isDragged(names[0], draft) ? { name: names[0], at: now, hold } : {};
+  if (isOpened) opens = undefined;
 };
 
 // The server answers a draft that is put in place with the same one, and with what its widgets tell then. Until it has,
@@ -47,6 +52,7 @@ const send = () => {
   clearTimeout(answering);
   answering = setTimeout(() => { answering = undefined; }, NO_ANSWER_MS);
   document.dispatchEvent(new CustomEvent("draft-replaced", { detail: { draft: current } }));
+  opens = undefined;
 };
 const put = (draft) => {
   current = draft;
