@@ -20,11 +20,12 @@ def inject_adapter(recipe: Recipe, model: PreTrainedModel, config: LoraConfig | 
 
     config: in place of the recipe's own, for a start that needs weights.
 
-    On meta the start of A and B is left at PEFT's standard one: no start changes a shape, some need real weights.
+    On meta the start of A and B is left at PEFT's standard one: no start changes a shape, some need real weights. MiCA
+    stays, which freezes B and skips its weights there.
     """
     config = config or lora_config(recipe, model)
     device = next(model.parameters()).device
-    if device.type == "meta":
+    if device.type == "meta" and str(config.init_lora_weights).lower() != "mica":
         config.init_lora_weights = True
     with torch.device(device), warnings.catch_warnings():
         warnings.simplefilter("ignore")
