@@ -59,27 +59,28 @@ class Presses:
 def fit_panel(found: Found, presses: Presses) -> Html:
     """What becomes of the run on the card, and what to change, as far as it is known."""
     change = ("What would save memory?", "one change at a time") if found.fit.fits else ("What would make it fit?", "")
-    return tag(
-        "div",
+    return join(
         verdicts.verdict_line(found.fit, "fit-verdict"),
         _panel("fit-largest", *_LARGEST, _largest(found, presses)),
         _panel("fit-changes", change[0], f"{change[1]}; traced, with what it costs and the source".lstrip("; "),
                _changes(found, presses)),
-        class_=WHOLE,
-        data_card=found.fit.gpu,
     )  # fmt: skip
 
 
 def cards_panel(found: Found | None, presses: Presses | None) -> Html:
     """The other way round; None where nothing can be said."""
     listed = _offers(found, presses) if found and presses else tag("p", "Not known.", class_="quiet-line")
-    panel = _panel("fit-cards", "Which cards run it as it is?", "the cheapest first", listed)
-    return tag("div", panel, class_=WHOLE)
+    return _panel("fit-cards", "Which cards run it as it is?", "the cheapest first", listed)
 
 
 def unknown(reason: str) -> Html:
     """In place of all answers, where memory is not known."""
-    return tag("div", tag("p", f"Not known: {reason[:1].lower()}{reason[1:]}", class_="quiet-line"), class_=WHOLE)
+    return tag("p", f"Not known: {reason[:1].lower()}{reason[1:]}", class_="quiet-line")
+
+
+def whole(number: int | None, panel: Html) -> Html:
+    """What the page marks as old while a newer answer is not there yet. number: of the question that it answers."""
+    return tag("div", panel, class_=WHOLE, data_answered=number)
 
 
 def waiting() -> Html:

@@ -54,19 +54,22 @@ class FitAnswers:
     answers: Answers
     public: bool = False
 
-    def help(self, sent: Any, request: gr.Request | None = None) -> Iterator[Outputs]:
-        """Outputs: what the card makes of the draft and what then, other cards; more each time."""
-        draft = Draft.from_page(sent)
+    def help(self, sent: Any, sent_card: Any = None, request: gr.Request | None = None) -> Iterator[Outputs]:
+        """Outputs: what the card makes of the draft and what then, other cards; more each time.
+
+        sent_card: what the card's chooser holds, with the number of the question.
+        """
+        draft, told = Draft.from_page(sent), partial(fit_panel.whole, _number_of(sent_card))
         asked_about = self.answers.interested_in(draft, request)
         try:
             asked = _Asked(self.answers.read(draft), draft.held_against(), draft.expandable_segments)
             presses = presses_of(asked.question.recipe)
             for found in self._found(asked):
-                yield fit_panel.fit_panel(found, presses), fit_panel.cards_panel(found, presses)
+                yield told(fit_panel.fit_panel(found, presses)), told(fit_panel.cards_panel(found, presses))
                 if not asked_about():
                     return
         except MemoryUnknown as error:
-            yield fit_panel.unknown(str(error)), fit_panel.cards_panel(None, None)
+            yield told(fit_panel.unknown(str(error))), told(fit_panel.cards_panel(None, None))
         except ExplorerError:
             # What stands in the way is told at the settings; the answer stays, marked as old.
             yield gr.skip(), gr.skip()
@@ -127,6 +130,7 @@ class FitAnswers:
     def time(self, sent: Any, sent_form: Any) -> Outputs:
         """Output: the form, with how long the run takes and what it costs, or a sentence at the field at fault."""
         draft, form = Draft.from_page(sent), _form(sent_form)
+        number = {"asked": _number_of(sent_form), "answered": _number_of(sent_form)}
         try:
             asked = _Asked(self.answers.read(draft), draft.held_against(), draft.expandable_segments)
             price, rows = _typed_price(form), _typed_rows(form, draft)
@@ -136,9 +140,9 @@ class FitAnswers:
             # What is wrong with the settings is told there.
             is_ours = problems or not any(finding.setting for finding in error.findings)
             said = time_panel.unknown(str(error)) if is_ours and not problems else None
-            return form | {"said": said, "problems": problems}
+            return form | number | {"said": said, "problems": problems}
         paid = price or _price_on_file(asked.card)
-        return form | {"said": time_panel.time_panel(time, paid), "problems": {}}
+        return form | number | {"said": time_panel.time_panel(time, paid), "problems": {}}
 
     def _timed(self, asked: _Asked, rows: Rows | None, price: Price | None) -> CardTime:
         from lora_explorer import questions
@@ -169,6 +173,12 @@ def _form(sent: Any) -> dict[str, Any]:
     given = sent if isinstance(sent, Mapping) else {}
     texts = {name: given.get(name) for name in _FIELDS}
     return {name: text[:40] if isinstance(text, str) else "" for name, text in texts.items()}
+
+
+def _number_of(sent: Any) -> int | None:
+    """Of a question, by which the page knows its answer."""
+    number = sent.get("asked") if isinstance(sent, Mapping) else None
+    return number if isinstance(number, int) else None
 
 
 def _typed_rows(form: Mapping[str, str], draft: Draft) -> Rows | None:

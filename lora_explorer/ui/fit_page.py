@@ -16,6 +16,13 @@ from lora_explorer.ui.fit_answers import FitAnswers
 from lora_explorer.ui.layout import fragment, script_of
 
 OPENED_JS = '() => { setTimeout(() => document.dispatchEvent(new CustomEvent("fit-opened")), 60); }'
+TOLD_JS = """
+watch("value", () => {
+  const { answered } = element.querySelector("[data-answered]")?.dataset ?? {};
+  if (answered) document.dispatchEvent(new CustomEvent("fit-told", { detail: Number(answered) }));
+});
+"""
+"""Tells which question an answer is of: one that comes late to an earlier question stays marked as old."""
 _FIELDS = (
     ("rows", "Rows of the data set", "such as 52,000"),
     ("tokens", "Tokens of a row, on average", "full rows"),
@@ -38,15 +45,15 @@ def build_fit(cards: Sequence[Card], card: Card) -> FitTab:
     names = json.dumps([one.name for one in cards])
     with gr.Column(elem_id="panel-fit", min_width=0):
         chooser = gr.HTML(
-            card.name,
+            {"asked": 0},
             html_template=_chooser(),
             elem_id="fit-chooser",
             apply_default_css=False,
-            js_on_load=f"const CARDS = {names};\n{script_of('fit_chooser.js')}",
+            js_on_load=f"const CARDS = {names}, FIRST = {json.dumps(card.name)};\n{script_of('fit_chooser.js')}",
         )
         with gr.Row(elem_id="fit-columns", elem_classes="charts"):
             with gr.Column(min_width=0):
-                answer = fragment(fit_panel.waiting(), "fit-help", script_of("kept_open.js"))
+                answer = fragment(fit_panel.waiting(), "fit-help", script_of("kept_open.js") + TOLD_JS)
             with gr.Column(elem_id="fit-side", min_width=0):
                 time = gr.HTML(
                     {},
@@ -62,8 +69,9 @@ def build_fit(cards: Sequence[Card], card: Card) -> FitTab:
 def wire_fit(tab: gr.Tab, fit: FitTab, answers: FitAnswers, desk: gr.HTML, live: dict[str, Any]) -> None:
     """live: how the page asks."""
     slow = live | {"queue": True, "concurrency_limit": None}
-    fit.chooser.ask(answers.help, desk, [fit.help, fit.cards], **slow)
-    fit.time.ask(answers.time, [desk, fit.time], fit.time, **slow)
+    fit.chooser.ask(answers.help, [desk, fit.chooser], [fit.help, fit.cards], **slow)
+    # Its answer takes the place of the question; a question that waited would go up as the answer to the one before.
+    fit.time.ask(answers.time, [desk, fit.time], fit.time, **slow | {"trigger_mode": "multiple"})
     tab.select(None, None, None, js=OPENED_JS)
 
 

@@ -115,10 +115,18 @@ def test_a_card_that_is_offered_holds_the_run() -> None:
 
 def test_answers_end_when_the_visitor_asks_about_another_draft() -> None:
     request: Any = type("Request", (), {"session_hash": "one"})()
-    found = FIT.help(sent("fits"), request)
+    found = FIT.help(sent("fits"), None, request)
     next(found)
     ANSWERS.memory(sent("does not fit"), request)
     assert len(list(found)) <= 1
+
+
+def test_the_same_answer_to_another_question_is_told_apart() -> None:
+    """Or the page would not write it anew, and what stands there would stay marked as old."""
+    for number in (1, 2):
+        first = next(FIT.help(sent("fits"), {"asked": number}))
+        assert all(f'data-answered="{number}"' in panel for panel in first)
+        assert FIT.time(sent("fits"), {"asked": number})["answered"] == number
 
 
 def test_bad_settings_leave_what_was_there() -> None:

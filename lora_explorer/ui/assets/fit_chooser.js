@@ -1,19 +1,17 @@
 // The card here is the card of the whole page. What takes seconds is asked only while it is in sight, and once the draft
-// has rested; until then what stands there is marked as old.
+// has rested. Until the answer to the newest question comes, what stands there is marked as old.
 const select = element.querySelector("select"), press = element.querySelector(".fit-press");
 select.replaceChildren(...CARDS.map((name) => new Option(name)));
-select.value = props.value;
+select.value = FIRST;
 const inSight = () => Boolean(element.offsetParent);
-let answered, now, resting;
-const old = (isOld) => {
-  for (const whole of document.querySelectorAll("#panel-fit .fit-whole")) whole.classList.toggle("old", isOld);
-};
+let asked = 0, isWanted = true, resting;
+const old = (isOld) => document.getElementById("panel-fit").classList.toggle("fit-old", isOld);
 const ask = () => {
   clearTimeout(resting);
-  if (!inSight()) return;
-  document.dispatchEvent(new CustomEvent("draft-wanted", { detail: (draft) => { now = JSON.stringify(draft); } }));
-  if (now === answered) return;
-  answered = now;
+  if (!isWanted || !inSight()) return;
+  isWanted = false;
+  asked += 1;
+  props.value = { asked };
   trigger("ask");
   document.dispatchEvent(new CustomEvent("fit-asked"));
 };
@@ -24,13 +22,16 @@ select.addEventListener("change", () => {
 });
 document.addEventListener("draft-changed", ({ detail: { card } }) => {
   if (CARDS.includes(card)) select.value = card;
+  isWanted = true;
   old(true);
-  // Answers to an earlier draft may have ended before they were whole.
-  answered = undefined;
   clearTimeout(resting);
   resting = setTimeout(ask, 700);
 });
-document.addEventListener("fit-opened", () => {
+document.addEventListener("fit-told", ({ detail }) => { if (detail === asked && !isWanted) old(false); });
+const opened = () => {
   document.dispatchEvent(new CustomEvent("draft-wanted", { detail: ({ card }) => { select.value = card; } }));
   ask();
-});
+};
+document.addEventListener("fit-opened", opened);
+// What stands in a tab is there only once the tab is opened, which on a slow machine is after it was told.
+setTimeout(opened, 200);
