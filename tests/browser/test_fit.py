@@ -82,7 +82,7 @@ def test_a_change_that_is_taken_back_leaves_whole_answers_and_none_marked_as_old
     expect(page.locator("#fit-cards button").first).to_be_visible(timeout=90_000)
     rank = page.locator("#lora_r input[type=number]")
     rank.fill("33")
-    expect(page.locator("#panel-fit.fit-old .fit-said.old")).to_be_attached()
+    expect(page.locator("#panel-fit.fit-old .fit-said.old")).to_be_attached(timeout=30_000)
     page.wait_for_timeout(200)
     rank.fill("32")
     expect(page.locator("#fit-cards button").first).to_be_visible(timeout=90_000)
