@@ -17,6 +17,7 @@ AT_RANK_32 = 83_886_080
 GPT2 = "base_model: openai-community/gpt2\nadapter: lora\nlora_r: 8\nlora_alpha: 8\nlora_target_modules: [c_attn]\n"
 # Twelve layers, in each a matrix from 768 to three times that.
 GPT2_AT_RANK_8 = 8 * 12 * (768 + 3 * 768)
+RANK = "#lora_r input[type=number]"
 SAID = ".link-said:not([hidden])"
 STORED = "lora-explorer.draft.1"
 TELL = "(pins) => document.addEventListener('pins-wanted', ({ detail }) => detail(pins))"
@@ -47,7 +48,7 @@ def tool(page: Page, name: str) -> None:
 
 
 def rank(page: Page) -> str:
-    return page.input_value("#lora_r input[type=number]")
+    return page.input_value(RANK)
 
 
 def set_rank(page: Page, value: int) -> None:
@@ -169,7 +170,7 @@ def test_a_clipboard_that_refuses_leaves_the_link_in_a_field_to_copy_by_hand(pag
 
 
 def test_settings_that_cannot_be_used_are_not_shared_and_a_sentence_says_why(page: Page) -> None:
-    page.locator("#lora_r input[type=number]").fill("0")
+    page.locator(RANK).fill("0")
     tool(page, "share")
     expect(page.locator(SAID)).to_contain_text("lora_r must be", timeout=20_000)
     assert "#c=" not in page.url
@@ -222,7 +223,7 @@ def test_a_reload_loses_nothing_and_counts_only_what_was_there(page: Page) -> No
     )
     come_back(page)
     assert page.evaluate("[...counts]") == [str(2 * AT_RANK_32)]
-    assert rank(page) == "64"
+    expect(page.locator(RANK)).to_have_value("64", timeout=20_000)
     assert page.evaluate(NOW)["text"] == before["text"]
     assert "my_key: 1 # mine" in text_of(page)
 
@@ -281,8 +282,8 @@ def test_kept_settings_that_no_widget_could_hold_are_left_out_and_the_page_works
     draft = {**KEPT, "text": "base_model: gpt2\nlora_r: 8\nlora_target_linear: true\n", "touched": touched}
     other.add_init_script(f"localStorage.setItem({STORED!r}, {json.dumps(json.dumps({'draft': draft}))})")
     visit(other, server)
-    assert rank(other) == "8"
-    assert other.input_value("#lora_alpha input[type=number]") == "64"
+    expect(other.locator(RANK)).to_have_value("8", timeout=20_000)
+    expect(other.locator("#lora_alpha input[type=number]")).to_have_value("64", timeout=20_000)
 
 
 def test_a_browser_that_forbids_storage_shows_the_page(other: Page, server: str) -> None:
@@ -312,7 +313,7 @@ def test_undo_and_redo_by_the_buttons(page: Page) -> None:
     redo.click()
     redo.click()
     expect_trainable_params(page, 4 * AT_RANK_32)
-    assert rank(page) == "128"
+    expect(page.locator(RANK)).to_have_value("128", timeout=20_000)
     expect(redo).to_have_attribute("aria-disabled", "true")
     undo.click()
     expect_trainable_params(page, 2 * AT_RANK_32)
@@ -335,7 +336,7 @@ def test_a_drag_is_one_change_however_long_it_takes(page: Page) -> None:
     page.mouse.up()
     assert int(rank(page)) > 32
     tool(page, "undo")
-    expect(page.locator("#lora_r input[type=number]")).to_have_value("32", timeout=20_000)
+    expect(page.locator(RANK)).to_have_value("32", timeout=20_000)
     expect(page.locator('[data-tool="undo"]')).to_have_attribute("aria-disabled", "true")
 
 
@@ -369,7 +370,7 @@ def test_two_quick_undos_go_two_steps_back(page: Page) -> None:
     page.keyboard.press("Control+y")
     expect_trainable_params(page, 3 * AT_RANK_32)
     rest(page)
-    assert rank(page) == "96"
+    expect(page.locator(RANK)).to_have_value("96", timeout=20_000)
 
 
 def test_a_text_with_other_targets_is_one_change_and_undo_brings_the_widgets_back(page: Page) -> None:
@@ -419,7 +420,7 @@ def test_starting_over_shows_the_start_and_can_be_undone(page: Page) -> None:
     expect(over).to_have_attribute("aria-disabled", "true")
     tool(page, "undo")
     expect_trainable_params(page, 2 * AT_RANK_32)
-    assert rank(page) == "64"
+    expect(page.locator(RANK)).to_have_value("64", timeout=20_000)
 
 
 def test_only_the_last_fifty_changes_are_kept(page: Page) -> None:
