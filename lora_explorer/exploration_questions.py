@@ -89,11 +89,10 @@ def advice(
 def card_offers(recipe: Recipe, base_model: BaseModel, *, expandable_segments: bool) -> tuple[CardOffer, ...]:
     """Cards that hold the run as it is, the cheapest first. Raises what the estimate raises."""
     with quiet_libraries():
-        from lora_explorer.exploration.card_offers import offers_for
-        from lora_explorer.memory import estimate_memory
+        from lora_explorer.exploration.card_offers import find_offers
+        from lora_explorer.exploration.prediction import Question
 
-        estimate = estimate_memory(recipe, base_model, expandable_segments=expandable_segments)
-        return offers_for(recipe, base_model, estimate)
+        return find_offers(Question(recipe, base_model, (), expandable_segments))
 
 
 def recipe_figures(recipe: Recipe, base_model: BaseModel) -> Figures:

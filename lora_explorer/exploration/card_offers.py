@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from lora_explorer.base_models import BaseModel
 from lora_explorer.exploration.pace import pace_of
-from lora_explorer.memory import Card, CardFit, MemoryEstimate, cards
+from lora_explorer.exploration.prediction import Question
+from lora_explorer.memory import Card, CardFit, MemoryEstimate, cards, estimate_memory
 from lora_explorer.settings import Recipe
 from lora_explorer.speed import Price, price_of
 
@@ -26,6 +27,12 @@ class CardOffer:
     fit: CardFit
     price: Price | None = None
     usd_per_million_tokens: float | None = None
+
+
+def find_offers(question: Question) -> tuple[CardOffer, ...]:
+    """The same for a question, whichever its own cards are. Raises what the estimate raises."""
+    recipe, base_model, _, segments = question
+    return offers_for(recipe, base_model, estimate_memory(recipe, base_model, expandable_segments=segments))
 
 
 def offers_for(recipe: Recipe, base_model: BaseModel, estimate: MemoryEstimate) -> tuple[CardOffer, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lora_explorer.report import speed_words, verdicts, words
 from lora_explorer.report.html import Html, join, tag
 from lora_explorer.report.savings import change_in_words
+from lora_explorer.report.setting_help import linked
 from lora_explorer.settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -44,8 +45,11 @@ def largest_in_words(found: Largest) -> str:
 
 def step_in_words(step: Step) -> str:
     """What it costs, and why, with the source."""
-    paid = ", ".join(filter(None, (_paid_with(step), speed_words.change(step.speed_factor))))
-    return f"{paid}: {step.cost.note} ({step.cost.source})"
+    return f"{_paid_in_words(step)}: {step.cost.note} ({step.cost.source})"
+
+
+def _paid_in_words(step: Step) -> str:
+    return ", ".join(filter(None, (_paid_with(step), speed_words.change(step.speed_factor))))
 
 
 def _paid_with(step: Step) -> str:
@@ -74,6 +78,7 @@ def _button(advice: Advice, touches: Touches) -> Html:
     return tag(
         "button", name, size, fits, type="button", class_="saving", title=f"Set {change}", data_keep=change,
         data_touches=json.dumps(touches),
+        data_advice="single" if len(advice.steps) == 1 else "together",
     )  # fmt: skip
 
 
@@ -82,7 +87,11 @@ def _sign(saved_bytes: int) -> str:
 
 
 def _cost(step: Step) -> Html:
-    return tag("p", step_in_words(step), class_=f"advice-cost {step.cost.level}")
+    """The same as `step_in_words`, with the source as a link."""
+    paid = tag("b", _paid_in_words(step))
+    return tag(
+        "p", paid, f": {step.cost.note} (", *linked(step.cost.source), ")", class_=f"advice-cost {step.cost.level}"
+    )
 
 
 def largest_list(found: Iterable[Largest], touches: Callable[[Largest], Touches] | None = None) -> Html:

@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lora_explorer.report import advice, verdicts
+from lora_explorer.report import advice, lower_bound, verdicts
 from lora_explorer.report.html import Html, join, tag
 
 if TYPE_CHECKING:
     from lora_explorer.exploration.advice import Advice
     from lora_explorer.exploration.card_offers import CardOffer
     from lora_explorer.exploration.search import Largest
-    from lora_explorer.memory import CardFit
+    from lora_explorer.memory import Card, CardFit
+    from lora_explorer.memory.lower_bound import LowerBound
 
 WHOLE = "fit-whole"
 """The class of what the page marks as old while a newer answer is not there yet."""
@@ -21,6 +22,11 @@ _LARGEST = ("How far can it go?", "the largest that fits, all else as it is; fou
 _TOGETHER = "No single change is enough; these together are:"
 _SEEKING_TOGETHER = "No single change is enough; the cheapest few together are being sought…"
 _SHOWN = 7
+_CHANGES = {
+    True: ("What would save memory?", "one change at a time, traced; with what it costs and the source"),
+    False: ("What would make it fit?", "one change at a time, traced; with what it costs and the source"),
+}
+_NO_SIZE = "Not even the smallest batch, length or rank fits alone: it takes another change."
 _WAITING = "Waiting for the figure…"
 
 
@@ -28,7 +34,7 @@ _WAITING = "Waiting for the figure…"
 class Found:
     """What is known so far. tried, total: of the single changes. offers: None while they are not known.
 
-    together: the few changes that are enough where no single one is. seeks_together: they are being looked for.
+    together: the few changes that are enough where no single one is. has_sought: whether they have been looked for.
     """
 
     fit: CardFit
@@ -38,13 +44,30 @@ class Found:
     tried: int = 0
     total: int = 0
     together: Advice | None = None
-    seeks_together: bool = False
+    has_sought: bool = False
     offers: tuple[CardOffer, ...] | None = None
 
     @property
     def is_helped(self) -> bool:
         """Whether nothing more is needed than one change, or none."""
         return self.fit.fits or any(each.makes_fit for each in self.single)
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """reason: why memory is not known. bound: what the run needs at the very least. largest: the sizes that fit."""
+
+    reason: str
+    card: Card
+    bound: LowerBound | None
+    largest: tuple[Largest, ...] = ()
+    seeks_largest: bool = True
+
+    @property
+    def sentence(self) -> str:
+        if self.bound is not None and self.bound.rules_out(self.card):
+            return f"{self.card.name}: does not fit, for the lower bound alone is too much. {self.reason}"
+        return f"{self.card.name}: not known. {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -57,25 +80,39 @@ class Presses:
 
 
 def fit_panel(found: Found, presses: Presses) -> Html:
-    """What becomes of the run on the card, and what to change, as far as it is known."""
-    change = ("What would save memory?", "one change at a time") if found.fit.fits else ("What would make it fit?", "")
-    return join(
-        verdicts.verdict_line(found.fit, "fit-verdict"),
-        _panel("fit-largest", *_LARGEST, _largest(found, presses)),
-        _panel("fit-changes", change[0], f"{change[1]}; traced, with what it costs and the source".lstrip("; "),
-               _changes(found, presses)),
-    )  # fmt: skip
+    """What becomes of the run on the card, and what to change, as far as it is known; the more needed panel first."""
+    sizes = _panel("fit-largest", *_LARGEST, _largest(found.largest, presses, seeks=found.seeks_largest))
+    changes = _panel("fit-changes", *_CHANGES[found.fit.fits], _changes(found, presses))
+    panels = (sizes, changes) if found.fit.fits else (changes, sizes)
+    return join(verdicts.verdict_line(found.fit, "fit-verdict"), *panels)
 
 
-def cards_panel(found: Found | None, presses: Presses | None) -> Html:
-    """The other way round; None where nothing can be said."""
-    listed = _offers(found, presses) if found and presses else tag("p", "Not known.", class_="quiet-line")
-    return _panel("fit-cards", "Which cards run it as it is?", "the cheapest first", listed)
+def cards_panel(offers: Sequence[CardOffer] | None, presses: Presses) -> Html:
+    """The other way round; None while they are not known."""
+    waits = tag("p", "All cards are being looked at…", class_="quiet-line")
+    return _cards(waits if offers is None else advice.offer_list(offers, touches=presses.offer))
 
 
-def unknown(reason: str) -> Html:
-    """In place of all answers, where memory is not known."""
-    return tag("p", f"Not known: {reason[:1].lower()}{reason[1:]}", class_="quiet-line")
+def no_cards() -> Html:
+    """In place of the cards, where memory is not known."""
+    return _cards(tag("p", "Not known: without a figure no card can be judged.", class_="quiet-line"))
+
+
+def _cards(content: Html) -> Html:
+    return _panel(
+        "fit-cards", "Which cards run it as it is?", "the cheapest first; one press holds it against a card", content
+    )
+
+
+def unknown_panel(found: Unknown, presses: Presses) -> Html:
+    """Why the verdict is not known, what is known, and the sizes from which on it would be."""
+    known = [each for each in found.largest if each.value is not None]
+    sizes = _panel("fit-largest", *_LARGEST, _largest(known, presses, seeks=found.seeks_largest)) if known else None
+    return join(tag("p", found.sentence, class_="verdict warn", id="fit-verdict"), _least(found.bound), sizes)
+
+
+def _least(bound: LowerBound | None) -> Html | None:
+    return None if bound is None else tag("p", lower_bound.sentence_of(bound), class_="quiet-line")
 
 
 def whole(number: int | None, panel: Html) -> Html:
@@ -92,9 +129,12 @@ def _panel(elem_id: str, title: str, quiet: str, *content: object) -> Html:
     return tag("section", head, *content, id=elem_id, class_="fit-panel", aria_label=title)
 
 
-def _largest(found: Found, presses: Presses) -> Html:
-    waits = tag("p", "Searching…", class_="quiet-line") if found.seeks_largest else None
-    return join(advice.largest_list(found.largest, presses.largest), waits)
+def _largest(found: Sequence[Largest], presses: Presses, *, seeks: bool) -> Html:
+    if seeks:
+        return join(advice.largest_list(found, presses.largest), tag("p", "Searching…", class_="quiet-line"))
+    if all(each.value is None for each in found):
+        return tag("p", _NO_SIZE, class_="quiet-line")
+    return advice.largest_list(found, presses.largest)
 
 
 def _changes(found: Found, presses: Presses) -> Html:
@@ -121,10 +161,4 @@ def _together(found: Found, presses: Presses) -> Html | None:
     if found.together is not None:
         listed = advice.advice_list([found.together], presses.advice)
         return tag("div", tag("p", _TOGETHER), listed, class_="fit-together")
-    return tag("p", _SEEKING_TOGETHER if found.seeks_together else advice.NO_COMBINATION, class_="quiet-line")
-
-
-def _offers(found: Found, presses: Presses) -> Html:
-    if found.offers is None:
-        return tag("p", "All cards are being looked at…", class_="quiet-line")
-    return advice.offer_list(found.offers, touches=presses.offer)
+    return tag("p", advice.NO_COMBINATION if found.has_sought else _SEEKING_TOGETHER, class_="quiet-line")

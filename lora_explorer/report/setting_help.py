@@ -17,7 +17,9 @@ _DOCUMENTATION = {
     "transformers, BitsAndBytesConfig": "https://huggingface.co/docs/transformers/main_classes/quantization",
     "transformers, attention interface": "https://huggingface.co/docs/transformers/attention_interface",
     "transformers, model configurations": "https://huggingface.co/docs/transformers/main_classes/configuration",
+    "transformers, Trainer": "https://huggingface.co/docs/transformers/main_classes/trainer",
     "torch.utils.checkpoint": "https://docs.pytorch.org/docs/stable/checkpoint.html",
+    "PyTorch, notes on CUDA": "https://docs.pytorch.org/docs/stable/notes/cuda.html",
     "torch.backends": "https://docs.pytorch.org/docs/stable/notes/cuda.html",
 }
 
@@ -28,7 +30,7 @@ def setting_help(setting: Setting) -> Html:
         "div",
         tag("p", *_marked(setting.help)),
         tag("p", *_marked(setting.explanation)),
-        tag("p", "Source: ", *_linked(setting.source), class_="quiet-line"),
+        tag("p", "Source: ", *linked(setting.source), class_="quiet-line"),
         class_="about-help",
     )
 
@@ -41,7 +43,8 @@ def address_of(source: str) -> str | None:
     return next((address for start, address in _DOCUMENTATION.items() if source.startswith(start)), None)
 
 
-def _linked(source: str) -> Iterator[Html]:
+def linked(source: str) -> Iterator[Html]:
+    """The source as a link to where it can be read; as text where that is not known."""
     address = address_of(source)
     if address is None:
         yield join(source)

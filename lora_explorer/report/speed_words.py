@@ -86,6 +86,14 @@ def work_sentence(estimate: SpeedEstimate) -> str:
     )
 
 
+def operations(count: int) -> str:
+    """615 TFLOP: floating point operations, three digits that count."""
+    for size, unit in ((10**15, "PFLOP"), (10**12, "TFLOP")):
+        if count >= size:
+            return f"{_rounded(count / size)} {unit}"
+    return f"{_rounded(count / 10**9)} GFLOP"
+
+
 def limit_sentence(estimate: SpeedEstimate) -> str:
     """What the step spends its time on."""
     return f"On {estimate.gpu} {_LIMITS[estimate.limited_by]}."

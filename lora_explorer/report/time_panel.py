@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lora_explorer.report import speed_words
+from lora_explorer.report import speed_words, words
 from lora_explorer.report.html import Html, join, tag
 
 if TYPE_CHECKING:
     from lora_explorer.speed import Price, RunEstimate, SpeedEstimate
+    from lora_explorer.speed.data_sets import DataSetSize
     from lora_explorer.speed.on_cards import CardTime
 
 WHOLE = "fit-whole"
@@ -16,8 +17,8 @@ _ROWS_MISSING = "say how many rows the data has"
 _PRICE_MISSING = "no price on file for this card: type one"
 
 
-def time_panel(time: CardTime, price: Price | None) -> Html:
-    """price: typed, or on file; None where there is none."""
+def time_panel(time: CardTime, price: Price | None, data: DataSetSize | None = None) -> Html:
+    """price: typed, or on file; None where there is none. data: what is proposed where its size is not typed."""
     speed, run = time.speed, time.run
     figures = tag(
         "dl",
@@ -26,9 +27,12 @@ def time_panel(time: CardTime, price: Price | None) -> Html:
         *_figure("The run", speed_words.seconds(run.seconds) if run else _ROWS_MISSING, "fit-hours"),
         *_figure("It costs", _cost(run, price), "fit-cost"),
         *_figure("A million tokens", _cost_of_tokens(speed, price), "fit-million"),
+        *_figure(
+            "Operations of a step", speed_words.operations(speed.flops_per_step), "fit-flops", speed.flops_per_step
+        ),
         class_="fit-figures",
     )
-    return tag("div", figures, _sentences(time, price), class_=WHOLE, data_card=speed.gpu)
+    return tag("div", figures, _sentences(time, price, data), class_=WHOLE, data_card=speed.gpu)
 
 
 def unknown(reason: str) -> Html:
@@ -36,9 +40,9 @@ def unknown(reason: str) -> Html:
     return tag("div", tag("p", reason, class_="quiet-line"), class_=WHOLE)
 
 
-def _figure(name: str, value: str, elem_id: str) -> tuple[Html, Html]:
+def _figure(name: str, value: str, elem_id: str, exact: int | None = None) -> tuple[Html, Html]:
     is_missing = value in (_ROWS_MISSING, _PRICE_MISSING)
-    return tag("dt", name), tag("dd", value, id=elem_id, class_="quiet-line" if is_missing else None)
+    return tag("dt", name), tag("dd", value, id=elem_id, data_value=exact, class_="quiet-line" if is_missing else None)
 
 
 def _cost(run: RunEstimate | None, price: Price | None) -> str:
@@ -53,16 +57,24 @@ def _cost_of_tokens(speed: SpeedEstimate, price: Price | None) -> str:
     return speed_words.dollars(speed.tokens_per_second.of(price.usd_per_hour * 1e6 / 3600))
 
 
-def _sentences(time: CardTime, price: Price | None) -> Html:
+def _sentences(time: CardTime, price: Price | None, data: DataSetSize | None) -> Html:
     speed, run = time.speed, time.run
     said = [
         f"{speed.gpu} does not hold this run: times are as if it did." if not time.fit.fits else "",
         speed_words.run_sentence(run) if run else "",
+        _proposed(data) if data else "",
         speed.based_on,
         speed_words.price_sentence(price) if price else "",
     ]
     shown = [tag("p", sentence, class_="quiet-line") for sentence in said if sentence]
     return join(*shown, _behind(speed), _assumed(time))
+
+
+def _proposed(data: DataSetSize) -> str:
+    """What is on file of the data that the YAML names."""
+    length = f" of about {words.counted(data.tokens, 'token')}" if data.tokens else ""
+    size = f"{words.counted(data.rows, 'row')}{length}"
+    return f"{data.path} has {size}, which holds where nothing is typed ({data.source})."
 
 
 def _behind(speed: SpeedEstimate) -> Html:
@@ -76,7 +88,7 @@ def _behind(speed: SpeedEstimate) -> Html:
     return tag(
         "details",
         tag("summary", "What does a step do?", data_keep="fit-step-work"),
-        tag("p", speed_words.work_sentence(speed), id="fit-flops", data_value=speed.flops_per_step),
+        tag("p", speed_words.work_sentence(speed)),
         tag("p", speed_words.limit_sentence(speed)),
         tag("table", head, tag("tbody", *rows)),
         data_keep="fit-step-work",

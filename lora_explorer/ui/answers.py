@@ -31,8 +31,9 @@ from lora_explorer.report import (
 )
 from lora_explorer.report.html import Html
 from lora_explorer.settings import Recipe, errors_among, find_problems
+from lora_explorer.ui.background import Background
 from lora_explorer.ui.draft import Draft, read_yaml
-from lora_explorer.ui.interests import Interests, visitor_of
+from lora_explorer.ui.interests import Interests, NobodyWaits, visitor_of
 from lora_explorer.ui.pick_list import pick_list
 from lora_explorer.ui.savings_press import touches_of
 from lora_explorer.ui.side_notes import memory_notes, side_notes
@@ -41,9 +42,9 @@ from lora_explorer.ui.tracer import InProcess, Memory
 if TYPE_CHECKING:
     from lora_explorer.adapters.result import AdapterPlan
     from lora_explorer.base_models.skeleton import Skeleton
+    from lora_explorer.exploration.advice import Advice
     from lora_explorer.memory import MemoryEstimate
     from lora_explorer.memory.lower_bound import LowerBound
-    from lora_explorer.memory.savings import Saving
 
 Outputs = Any
 """What a Gradio handler returns: one value for each output."""
@@ -93,7 +94,7 @@ class Answers:
         try:
             estimate = self._estimate(question, draft)
         except MemoryUnknown as error:
-            bound = self._lower_bound(question, card, str(error))
+            bound = self.lower_bound(question.recipe, question.base_model, card, str(error))
             tiles = headline.memory_tiles(None, card, str(error), bound)
             figures = tiles, lower_bound.lower_bound(bound, str(error)), lower_bound.no_curve()
             return figures, error.findings
@@ -128,23 +129,24 @@ class Answers:
 
     def savings(self, sent: Any, request: gr.Request | None = None) -> Iterator[Outputs]:
         """Output: what single changes would save, more each time, until the visitor asks about another draft."""
-        from lora_explorer.memory.savings import find_savings, largest_first
+        from lora_explorer.exploration.advice import find_advice, rank_advice
         from lora_explorer.memory.switches import switches
 
         draft = Draft.from_page(sent)
-        asked_about = self.interested_in(draft, request)
-        found: list[Saving | None] = []
+        background = Background(self.memory_of_changes, self.interested_in(draft, request))
+        found: list[Advice | None] = []
         try:
             question, card, segments = self.read(draft), draft.held_against(), draft.expandable_segments
             asked, touches = (question.recipe, question.base_model), touches_of(question.recipe)
             total = len(list(switches(*asked, expandable_segments=segments)))
             yield savings.savings_list((), tried=0, total=total)
-            estimate = self.memory_of_changes.estimate
-            for saving in find_savings(*asked, estimate, card=card, expandable_segments=segments):
-                if not asked_about():
-                    return
-                found.append(saving)
-                yield savings.savings_list(largest_first(found), tried=len(found), total=total, touches=touches)
+            for each in find_advice(background.situation(*asked, card, expandable_segments=segments)):
+                found.append(each)
+                # The same list in the same order as in the tab Fit, there with what each costs.
+                single = [advice.steps[0].saving for advice in rank_advice(found)]
+                yield savings.savings_list(single, tried=len(found), total=total, touches=touches)
+        except NobodyWaits:
+            return
         except MemoryUnknown:
             yield lower_bound.no_savings()
         except ExplorerError:
@@ -192,9 +194,10 @@ class Answers:
             every_card=every_card,
         )
 
-    def _lower_bound(self, question: Question, card: Card, reason: str) -> LowerBound | None:
+    def lower_bound(self, recipe: Recipe, base_model: BaseModel, card: Card, reason: str) -> LowerBound | None:
+        """What a run needs at the very least whose estimate is unknown for a reason."""
         try:
-            return self.memory_of.lower_bound(question.recipe, question.base_model, reason, card=card)
+            return self.memory_of.lower_bound(recipe, base_model, reason, card=card)
         except ExplorerError:
             # Not even that can be counted; the reason of the estimate stands.
             return None

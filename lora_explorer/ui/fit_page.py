@@ -25,8 +25,8 @@ watch("value", () => {
 """Tells which question an answer is of: one that comes late to an earlier question stays marked as old."""
 _FIELDS = (
     ("rows", "Rows of the data set", "such as 52,000"),
-    ("tokens", "Tokens of a row, on average", "full rows"),
-    ("price", "US dollars an hour", "the price on file"),
+    ("tokens", "Tokens of a row", "full rows"),
+    ("price", "US dollars an hour", "none on file"),
 )
 
 
@@ -70,8 +70,8 @@ def wire_fit(tab: gr.Tab, fit: FitTab, answers: FitAnswers, desk: gr.HTML, live:
     """live: how the page asks."""
     slow = live | {"queue": True, "concurrency_limit": None}
     fit.chooser.ask(answers.help, [desk, fit.chooser], [fit.help, fit.cards], **slow)
-    # Its answer takes the place of the question; a question that waited would go up as the answer to the one before.
-    fit.time.ask(answers.time, [desk, fit.time], fit.time, **slow | {"trigger_mode": "multiple"})
+    # Once the headline is known this takes milliseconds, but what is behind it then may take a trace of its own.
+    fit.time.ask(answers.time, [desk, fit.time], fit.time, **live)
     tab.select(None, None, None, js=OPENED_JS)
 
 

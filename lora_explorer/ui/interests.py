@@ -12,6 +12,10 @@ import gradio as gr
 _MOST_VISITORS = 1000
 
 
+class NobodyWaits(Exception):
+    """The visitor has asked about something else since; no error, and nothing to tell anyone."""
+
+
 class Interests:
     """The newest draft of each visitor, and the last that could be counted.
 

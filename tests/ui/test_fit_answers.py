@@ -26,6 +26,8 @@ LARGE_STEP = SMALL | {"sequence_len": 4096, "micro_batch_size": 16}
 CASES: dict[str, tuple[dict[str, Any], str, bool]] = {
     "fits": (SMALL, "RTX 4090", True),
     "does not fit": (LARGE_STEP, "RTX 3070", True),
+    "together": (LARGE_STEP | {"sequence_len": 8192, "micro_batch_size": 32}, "RTX 3070", True),
+    "another kernel": (SMALL | {"micro_batch_size": 4}, "T4", True),
     "plain segments, DoRA": (LARGE_STEP | {"peft_use_dora": True, "lora_dropout": 0.1}, "RTX 3060 12GB", False),
 }
 
@@ -135,10 +137,46 @@ def test_bad_settings_leave_what_was_there() -> None:
     assert FIT.time(bad, {})["said"] is None
 
 
+def test_several_changes_that_are_only_together_enough_are_one_press() -> None:
+    shown = answer("together")[0]
+    assert "No single change is enough; these together are" in shown
+    (together,) = (press for press in presses(shown) if press.makes_fit)
+    assert len(together.touches) > 1
+    assert peak(applied(sent("together"), together.touches))[1] in ("fits", "tight")
+
+
+def test_nothing_is_said_of_several_changes_before_they_have_been_looked_for() -> None:
+    *before, last = (str(changes) for changes, _ in FIT.help(sent("together")))
+    assert not any("No few changes" in shown for shown in (*before, last))
+
+
+@pytest.mark.parametrize("case", ["fits", "does not fit"])
+def test_explore_lists_the_same_changes_with_the_same_figures_in_the_same_order(case: str) -> None:
+    *_, short = ANSWERS.savings(sent(case))
+    single = [press for press in presses(answer(case)[0], 'data-advice="single"') if press.saved is not None]
+    assert presses(str(short)) == single
+
+
+def test_an_answer_brings_back_the_number_of_its_question() -> None:
+    changes, cards = next(FIT.help(sent("fits"), {"asked": 7}))
+    assert 'data-answered="7"' in changes
+    assert 'data-answered="7"' in cards
+    assert FIT.time(sent("fits"), {"asked": 7})["answered"] == 7
+
+
+def test_a_step_too_large_to_trace_has_its_bound_and_the_sizes_from_which_on_it_is_known() -> None:
+    page = replace(start_draft(), touched=SMALL | {"sequence_len": 4_000_000, "micro_batch_size": 4096}).for_page()
+    *_, (shown, cards) = FIT.help(page)
+    assert "lower bound" in shown
+    assert "Not known" in cards
+    assert "tokens at once" in FIT.time(page, {})["said"]
+
+
 def test_where_memory_is_not_known_that_is_said() -> None:
     bad = start_draft().for_page() | {"touched": SMALL | {"optimizer": "lomo"}}
-    ((changes, cards),) = list(FIT.help(bad))
-    assert "Not known" in changes
+    *_, (changes, cards) = FIT.help(bad)
+    assert "RTX 4090: not known." in changes
+    assert "lomo" in FIT.time(bad, {})["said"]
     assert "lomo" in changes
     assert "Not known" in cards
 
@@ -154,12 +192,28 @@ def hours(**form: str) -> str:
 
 
 def test_hours_and_dollars_come_with_the_rows_and_double_with_them() -> None:
-    assert "say how many rows" in hours()
-    assert "say how many rows" not in hours(rows="52,000")
+    unnamed = sent("fits") | {"text": start_draft().text.replace("tatsu-lab/alpaca", "./my-rows.jsonl")}
+    assert "say how many rows" in FIT.time(unnamed, {})["said"]
+    assert "say how many rows" not in FIT.time(unnamed, {"rows": "52,000"})["said"]
     assert hours(rows="1e6") != hours(rows="2e6")
     assert "$" in told(rows="52000")
     assert "as typed" in told(rows="52000", price="2")
     assert "no price on file" in str(FIT.time(sent("plain segments, DoRA"), {"rows": "9"})["said"])
+
+
+def test_the_size_of_data_on_file_is_proposed_and_holds_where_nothing_is_typed() -> None:
+    shown = FIT.time(sent("fits"), {})
+    assert shown["hints"] == {"rows": "52,002", "tokens": "130", "price": "0.34"}
+    assert "tatsu-lab/alpaca has 52,002 rows of about 130 tokens" in shown["said"]
+    assert hours() == hours(rows="52002", tokens="130")
+    assert hours() != hours(tokens="260")
+
+
+def test_what_is_kept_aside_from_too_few_rows_is_told_where_the_rows_are() -> None:
+    page = sent("fits") | {"text": start_draft().text.replace("val_set_size: 0.05", "val_set_size: 500")}
+    shown = FIT.time(page, {"rows": "500"})
+    assert "val_set_size" in shown["problems"]["rows"]
+    assert FIT.time(page, {"rows": "501"})["problems"] == {}
 
 
 def test_operations_are_those_that_the_trace_counts() -> None:
@@ -167,8 +221,10 @@ def test_operations_are_those_that_the_trace_counts() -> None:
     from lora_explorer.speed import estimate_speed
 
     question = ANSWERS.read(Draft.from_page(sent("fits")))
-    speed = estimate_speed(question.recipe, question.base_model, card=find_card("RTX 4090"))
-    assert f'id="fit-flops" data-value="{speed.flops_per_step}"' in told()
+    card = find_card("RTX 4090")
+    for length in (64, 130):
+        speed = estimate_speed(question.recipe, question.base_model, card=card, document_tokens=length)
+        assert f'id="fit-flops" data-value="{speed.flops_per_step}"' in told(tokens=str(length))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 // What is typed stays in its fields while the figures beneath are written anew; those of an earlier question are marked.
 const fields = [...element.querySelectorAll("input")], said = element.querySelector(".fit-said");
 const typed = () => Object.fromEntries(fields.map((field) => [field.name, field.value]));
-const opened = new Set();
+const opened = new Set(), first = Object.fromEntries(fields.map((field) => [field.name, field.placeholder]));
 const old = (isOld) => said.classList.toggle("old", isOld);
 let asked = 0, asking;
 const ask = () => {
@@ -28,7 +28,7 @@ const showProblem = (field, sentence) => {
   else field.removeAttribute("aria-invalid");
 };
 watch("value", () => {
-  const { said: text, problems = {}, answered } = props.value;
+  const { said: text, problems = {}, hints = {}, answered } = props.value;
   if (answered !== asked) return;
   if (text) {
     const focused = said.contains(document.activeElement) && document.activeElement.dataset.keep;
@@ -37,7 +37,8 @@ watch("value", () => {
     if (focused) said.querySelector(`summary[data-keep="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
     old(false);
   }
-  for (const field of fields) showProblem(field, problems[field.name] ?? "");
+  for (const field of fields) {
+    field.placeholder = hints[field.name] ?? first[field.name];
+    showProblem(field, problems[field.name] ?? "");
+  }
 });
-// What stands in a tab is there only once the tab is opened, which may be after it was told.
-setTimeout(() => { if (!asked && element.offsetParent) ask(); }, 400);
