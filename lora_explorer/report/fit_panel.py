@@ -139,15 +139,19 @@ def _largest(found: Sequence[Largest], presses: Presses, *, seeks: bool) -> Html
 
 def _changes(found: Found, presses: Presses) -> Html:
     more = found.tried < found.total
-    progress = tag("p", f"Each is traced like the run itself: {found.tried} of {found.total}", class_="quiet-line")
     nothing = tag("p", "None of the usual changes would save memory here.", class_="quiet-line")
     return join(
-        _together(found, presses),
-        progress if more else None,
+        _progress(found) if found.is_helped else tag("div", _together(found, presses), class_="fit-place"),
         advice.advice_list(found.single[:_SHOWN], presses.advice) if found.single else None,
         _rest(found.single[_SHOWN:], presses) if found.single[_SHOWN:] else None,
         nothing if not found.single and not more and found.total else None,
     )
+
+
+def _progress(found: Found) -> Html | None:
+    if found.tried >= found.total:
+        return None
+    return tag("p", f"Each is traced like the run itself: {found.tried} of {found.total}", class_="quiet-line")
 
 
 def _rest(others: Sequence[Advice], presses: Presses) -> Html:
@@ -155,9 +159,11 @@ def _rest(others: Sequence[Advice], presses: Presses) -> Html:
     return tag("details", summary, advice.advice_list(others, presses.advice), data_keep="fit-more", class_="fit-more")
 
 
-def _together(found: Found, presses: Presses) -> Html | None:
-    if found.is_helped or found.tried < found.total or not found.total:
-        return None
+def _together(found: Found, presses: Presses) -> Html:
+    """What is known of several changes; its place is kept free from the start."""
+    progress = _progress(found)
+    if progress is not None:
+        return progress
     if found.together is not None:
         listed = advice.advice_list([found.together], presses.advice)
         return tag("div", tag("p", _TOGETHER), listed, class_="fit-together")

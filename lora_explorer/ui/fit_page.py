@@ -70,8 +70,8 @@ def wire_fit(tab: gr.Tab, fit: FitTab, answers: FitAnswers, desk: gr.HTML, live:
     """live: how the page asks."""
     slow = live | {"queue": True, "concurrency_limit": None}
     fit.chooser.ask(answers.help, [desk, fit.chooser], [fit.help, fit.cards], **slow)
-    # Once the headline is known this takes milliseconds, but what is behind it then may take a trace of its own.
-    fit.time.ask(answers.time, [desk, fit.time], fit.time, **live)
+    # Its answer takes the place of the question; a question that waited would go up as the answer to the one before.
+    fit.time.ask(answers.time, [desk, fit.time], fit.time, **live | {"trigger_mode": "multiple"})
     tab.select(None, None, None, js=OPENED_JS)
 
 
