@@ -28,7 +28,10 @@ document.addEventListener("draft-changed", ({ detail: { card } }) => {
   resting = setTimeout(ask, 700);
 });
 document.addEventListener("fit-told", ({ detail }) => { if (detail === asked && !isWanted) old(false); });
-document.addEventListener("fit-opened", () => {
+const opened = () => {
   document.dispatchEvent(new CustomEvent("draft-wanted", { detail: ({ card }) => { select.value = card; } }));
   ask();
-});
+};
+document.addEventListener("fit-opened", opened);
+// What stands in a tab is there only once the tab is opened, which on a slow machine is after it was told.
+setTimeout(opened, 200);

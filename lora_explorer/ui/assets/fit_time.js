@@ -42,3 +42,5 @@ watch("value", () => {
     showProblem(field, problems[field.name] ?? "");
   }
 });
+// What stands in a tab is there only once the tab is opened, which may be after it was told.
+setTimeout(() => { if (!asked && element.offsetParent) ask(); }, 400);
