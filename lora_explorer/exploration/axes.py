@@ -16,6 +16,8 @@ from lora_explorer.exploration.ranges import values_in
 from lora_explorer.settings import SETTINGS, Recipe, Setting, recipe_from
 
 TARGETS, BITS = "targets", "bits"
+MOST_BASE_MODELS = 24
+"""Each may have to be looked up on the Hub, and is built."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,9 @@ def axis_of(name: str, values: str | None, here: Here) -> Axis:
         return _chosen(name, values, _COMPOUND[name](here))
     setting = _setting(name)
     found = values_in(values, setting.key) if values is not None else _every_choice(setting)
+    if setting.name == "base_model" and len(found) > MOST_BASE_MODELS:
+        complaint = f"base_model: {len(found)} base models; at most {MOST_BASE_MODELS} are compared at once."
+        raise SweepRefused(complaint, setting=setting.key)
     choices = tuple(_choice(setting, value, here) for value in found)
     return _ascending(Axis(setting.key, setting.label, choices, _UNITS.get(setting.name, "")))
 

@@ -97,8 +97,8 @@ def plan_sweep(
 ) -> Sweep:
     """A sweep that can be run. over: one or two axes, also as they are typed: `lora_r=4..256 x2`, `targets`.
 
-    access: what a visitor may use where base models are an axis. Raises SweepRefused with one sentence,
-    UnknownBaseModel.
+    access: what a visitor may use where base models are an axis. Raises SweepRefused with one sentence, whose setting
+    is the name of the axis at fault; UnknownBaseModel.
     """
     if not 1 <= len(over) <= MOST_AXES:
         raise SweepRefused(f"A sweep has one or two axes, not {len(over)}.")
@@ -109,10 +109,26 @@ def plan_sweep(
         if shared:
             raise SweepRefused(f"Both axes set {shared[0]}; choose another second one.", setting=second.name)
     sweep = Sweep(recipe, base_model, tuple(axes), cards, expandable_segments)
-    if sweep.size > MOST_POINTS:
-        sizes = " × ".join(f"{len(axis.choices):,}" for axis in axes)
-        raise SweepRefused(f"{sizes} are {sweep.size:,} points; at most {MOST_POINTS:,} are predicted at once.")
+    _refuse_more_than(MOST_POINTS, sweep)
     return sweep
+
+
+def plan_in_order(*asked: Any, most_points: int = MOST_POINTS, **options: Any) -> Sweep:
+    """As `plan_sweep`, with the order of the points worked out as well: for whoever plans in another process."""
+    sweep = plan_sweep(*asked, **options)
+    _refuse_more_than(most_points, sweep)
+    # Looking at the rows works them out; they travel with the sweep.
+    _ = sweep.rows
+    return sweep
+
+
+def _refuse_more_than(most_points: int, sweep: Sweep) -> None:
+    if sweep.size <= most_points:
+        return
+    longest = max(sweep.axes, key=lambda axis: len(axis.choices))
+    sizes = " × ".join(f"{len(axis.choices):,}" for axis in sweep.axes)
+    complaint = f"{sizes} are {sweep.size:,} points; at most {most_points:,} are predicted at once."
+    raise SweepRefused(complaint, setting=longest.name)
 
 
 def run_sweep(sweep: Sweep, asks: Sequence[Ask] = (predict,)) -> Iterator[SweepPoint]:

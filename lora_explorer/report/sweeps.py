@@ -27,7 +27,7 @@ _WIDEST_PACE = len("123,000 – 456,000")
 
 def axis_title(axis: Axis) -> str:
     """Sequence length (sequence_len), tokens."""
-    unit = f", {axis.unit}" if axis.unit else ""
+    unit = f", {axis.unit}" if axis.unit and axis.unit != axis.name else ""
     return f"{axis.label} ({axis.name}){unit}"
 
 
@@ -48,6 +48,8 @@ def _end_in_words(sweep: Sweep, end: CardEnd) -> str:
     gaps = " In between there are values that do not fit." if end.gaps else ""
     if not end.holds_something:
         return f"{end.gpu}: holds none of these."
+    if not end.gaps and all(index == len(along.choices) - 1 for index in end.largest):
+        return f"{end.gpu}: holds all of these."
     if not others:
         return f"{end.gpu}: holds {along.name} up to {reached[0]}.{gaps}"
     listed = ", ".join(

@@ -34,6 +34,8 @@ from lora_explorer.ui.preview_form import PUBLIC_LIMITS
 from lora_explorer.ui.preview_page import PreviewTabs
 from lora_explorer.ui.run_answers import RunAnswers
 from lora_explorer.ui.setting_about import build_setting_about
+from lora_explorer.ui.sweep_answers import SweepAnswers
+from lora_explorer.ui.sweep_page import build_sweeps, wire_sweeps
 from lora_explorer.ui.tour import build_tour
 from lora_explorer.ui.tracer import InProcess, Memory
 from lora_explorer.ui.understanding import Understanding, wire_understanding
@@ -151,6 +153,8 @@ def _build(answers: Answers, runs: RunAnswers) -> Page:
                     fitting = build_fit(cards(), card)
                 with gr.Tab("Compare", id="compare") as compare:
                     compared = build_comparison()
+                with gr.Tab("Sweeps", id="sweeps") as sweeps:
+                    swept = build_sweeps()
                 with gr.Tab("Preview", id="preview") as preview:
                     run_card, run = preview_layout.build_start(public=runs.public), preview_layout.build_run()
                 with gr.Tab("YAML", id="yaml") as text:
@@ -170,6 +174,7 @@ def _build(answers: Answers, runs: RunAnswers) -> Page:
     wire_gallery(start_from, gallery, GalleryAnswers(answers), page.live)
     comparison = ComparisonAnswers(answers, public=runs.public)
     wire_comparison(compare, (pins, compared), comparison, page.live, asked=(desk, desks.wish))
+    wire_sweeps(swept, SweepAnswers(answers, public=public), desk, sweeps)
     return page
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from threading import Barrier
@@ -13,7 +14,7 @@ from lora_explorer.adapters import plan_adapter
 from lora_explorer.errors import SweepRefused
 from lora_explorer.exploration.card_ends import where_cards_end
 from lora_explorer.exploration.prediction import Prediction, Question, predict
-from lora_explorer.exploration.sweep import Sweep, SweepPoint, plan_sweep, run_sweep
+from lora_explorer.exploration.sweep import Sweep, SweepPoint, plan_in_order, plan_sweep, run_sweep
 from lora_explorer.memory import Card, estimate_memory
 from lora_explorer.memory.runs import run_families
 from lora_explorer.speed import estimate_speed
@@ -140,6 +141,26 @@ def test_what_is_no_sweep_gets_one_sentence(overs: list[str], word: str) -> None
     with pytest.raises(SweepRefused, match=word) as refused:
         sweep_over(*overs)
     assert len(refused.value.findings) == 1
+
+
+def test_too_many_points_are_the_fault_of_the_longer_axis() -> None:
+    with pytest.raises(SweepRefused, match="21 points; at most 20") as refused:
+        plan_in_order(recipe_of(), MODEL, ["lora_r=1..3", "micro_batch_size=1..7"], most_points=20)
+    assert refused.value.findings[0].setting == "micro_batch_size"
+    assert plan_in_order(recipe_of(), MODEL, ["lora_r=1..3", "micro_batch_size=1..6"], most_points=20).size == 18
+
+
+def test_base_models_are_compared_a_few_at_a_time() -> None:
+    with pytest.raises(SweepRefused, match="at most 24") as refused:
+        sweep_over(f"base_model={','.join(f'owner/m{number}' for number in range(25))}")
+    assert refused.value.findings[0].setting == "base_model"
+
+
+def test_a_sweep_that_was_planned_elsewhere_brings_its_order_along() -> None:
+    planned = plan_in_order(recipe_of(), MODEL, ["lora_r=4..64 x2", "targets=attention,mlp"], cards=(card_of(60),))
+    brought = pickle.loads(pickle.dumps(planned))
+    assert "rows" in vars(brought)
+    assert brought.rows == planned.rows
 
 
 def test_a_card_ends_where_the_next_value_no_longer_fits() -> None:

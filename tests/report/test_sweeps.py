@@ -20,7 +20,6 @@ from lora_explorer.exploration.prediction import Prediction
 from lora_explorer.exploration.sweep import Sweep, SweepPoint
 from lora_explorer.memory import CardFit, find_card
 from lora_explorer.report.exploration_records import point_record, sweep_end_record
-from lora_explorer.report.sweep_charts import quantities_in, sweep_figure
 from lora_explorer.report.sweeps import (
     columns_of,
     ends_in_words,
@@ -116,64 +115,6 @@ def test_the_table_has_a_button_a_point_but_for_refused_ones_and_escapes_what_it
     assert shown.count("<tr") == 7
 
 
-def test_a_curve_has_every_point_its_place_and_the_lines_of_cards_near_it() -> None:
-    figure = sweep_figure(CURVE, list(reversed(CURVE_POINTS)), "process_bytes")
-    (trace,) = figure.data
-    assert list(trace.x) == [4, 8, 64]
-    assert list(trace.y) == [20, 23, 30]
-    assert list(trace.customdata) == [[0], [1], [2]]
-    assert [shape.y0 for shape in figure.layout.shapes] == [CARD.memory_bytes / GIB]
-    assert figure.layout.annotations[0].text == CARD.name
-    assert figure.layout.xaxis.type == "log"
-    assert figure.layout.yaxis.title.text == "Peak memory of the process, GiB"
-    assert not sweep_figure(CURVE, CURVE_POINTS, "trainable_params").layout.shapes
-    # What fits is told from what does not.
-    assert len(set(trace.marker.color)) == 2
-
-
-def test_an_axis_without_an_order_is_drawn_as_bars() -> None:
-    sweep = sweep_of(TARGETS)
-    (trace,) = sweep_figure(sweep, points_of(sweep, [predicted(1), predicted(2)]), "trainable_params").data
-    assert trace.type == "bar"
-    assert list(trace.y) == [1, 2]
-    assert list(trace.x) == ["attention only", "<MLP & co>"]
-
-
-def test_a_heat_map_has_a_cell_a_point_and_a_line_behind_the_last_cell_that_fits() -> None:
-    ends = where_cards_end(MAP, MAP_POINTS)
-    figure = sweep_figure(MAP, MAP_POINTS, "process_bytes", ends)
-    heat, *borders = figure.data
-    assert [list(row) for row in heat.z] == [[20, 23, None], [21, 25, 31]]
-    assert heat.customdata[1][2] == [2, 1]
-    assert heat.text[0][2] == "×"
-    assert "&lt;b&gt;no" in heat.hovertext[0][2]
-    # The larger card holds all there is of one row; its line lies where the other row has no figure.
-    assert [border.name for border in borders] == ["RTX 4090 ends", "A100 80GB SXM ends"]
-    assert list(borders[0].x) == [1.5, 1.5, 0.5, 0.5]
-    assert list(borders[0].y) == [-0.5, 0.5, 0.5, 1.5]
-
-
-def test_a_picture_can_be_drawn_before_all_points_are_there() -> None:
-    for sweep, points in ((CURVE, CURVE_POINTS), (MAP, MAP_POINTS)):
-        for there in range(len(points)):
-            figure = sweep_figure(sweep, points[:there], "process_bytes", where_cards_end(sweep, points[:there]))
-            assert len(figure.data) >= 1
-
-
-def test_what_can_be_drawn_is_what_some_point_has() -> None:
-    assert list(quantities_in(MAP_POINTS)) == [
-        "process_bytes",
-        "trainable_params",
-        "adapter_file_bytes",
-        "tokens_per_second",
-    ]
-    assert list(quantities_in([SweepPoint((0,), {}, REFUSED)])) == []
-    assert list(quantities_in([SweepPoint((0,), {}, Prediction(1, 1, 1.0))])) == [
-        "trainable_params",
-        "adapter_file_bytes",
-    ]
-
-
 @pytest.mark.parametrize(
     ("sweep", "answers", "sentences"),
     [
@@ -195,7 +136,7 @@ def test_what_can_be_drawn_is_what_some_point_has() -> None:
 def test_where_cards_end_is_said_in_a_sentence(sweep: Sweep, answers: list[Prediction], sentences: list[str]) -> None:
     said = ends_in_words(sweep, where_cards_end(sweep, points_of(sweep, answers)))
     assert said[0].startswith(sentences[0])
-    assert len(said) == 2
+    assert said[1:] == (f"{LARGER.name}: holds all of these.",)
 
 
 def test_records_hold_what_makes_a_point_current_and_where_cards_end() -> None:
