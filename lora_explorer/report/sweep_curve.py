@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 PLOT = "plot"
 """The one part of the frame."""
 MOST_CURVES = 7
+# More points stand too close to be told apart, and each is drawn for every quantity.
+_MOST_POINTS = 150
 _FEWEST_PLACES = 4
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 18, 30, 46
@@ -61,6 +63,7 @@ def is_curves(sweep: Sweep) -> bool:
         and along.is_numeric
         and len(along.choices) >= _FEWEST_PLACES
         and len(other.choices) <= MOST_CURVES
+        and sweep.size <= _MOST_POINTS
     )
 
 

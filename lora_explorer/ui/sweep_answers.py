@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -12,6 +13,7 @@ import gradio as gr
 from lora_explorer.errors import ExplorerError
 from lora_explorer.report import sweep_panel
 from lora_explorer.report.html import Html
+from lora_explorer.report.sweep_curve import is_curves
 from lora_explorer.settings import SETTINGS, Recipe
 from lora_explorer.ui.answers import Answers
 from lora_explorer.ui.codec import Shown, to_shown
@@ -103,62 +105,81 @@ class SweepAnswers:
         from lora_explorer.exploration.sweep import run_sweep
 
         background = self.answers.memory_of_changes
-        points: list[SweepPoint] = []
-        yield told.so_far(points)
+        yield told.so_far()
         started = last = time.monotonic()
         for point in run_sweep(told.sweep, (lambda question: background.ask(predict, question),)):
-            points.append(point)
+            told.points.append(point)
             now = time.monotonic()
             if not self.newest.holds(visitor, {"asked": told.asked}):
                 if self.newest.holds(visitor, {"stopped": told.asked}):
-                    yield told.whole(points, "stopped")
+                    yield told.whole("stopped")
                 return
             if self.public and now - started > _MOST_PUBLIC_SECONDS:
-                yield told.whole(points, "stopped")
+                yield told.whole("stopped")
                 return
-            if now - last > _LEAST_SECONDS + _SECONDS_A_POINT * len(points):
+            if now - last > _LEAST_SECONDS + _SECONDS_A_POINT * len(told.points):
                 last = now
-                yield told.so_far(points)
-        yield told.whole(points, "done")
+                yield told.so_far()
+        yield told.whole("done")
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Told:
-    """What the page is told of a sweep. axes: as they were typed; draft: from which it was asked."""
+    """What the page is told of a sweep. axes: as they were typed; draft: from which it was asked.
+
+    points: those there are. Words and cells are written once for each: a count must not wait for them.
+    """
 
     asked: int
     sweep: Sweep
     axes: Sequence[tuple[str, str]]
     draft: Draft
+    points: list[SweepPoint] = field(default_factory=list)
+    _written: int = 0
+    _parts: dict[str, Html] = field(default_factory=dict)
+    _lines: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def so_far(self, points: Sequence[SweepPoint]) -> dict[str, Any]:
-        said = f"{len(points):,} of {self.sweep.size:,} points"
-        return self._value(points, sweep_panel.sweep_parts(self.sweep, points)) | {"state": "running", "said": said}
+    def so_far(self) -> dict[str, Any]:
+        said = f"{len(self.points):,} of {self.sweep.size:,} points"
+        return self._value() | {"state": "running", "said": said}
 
-    def whole(self, points: Sequence[SweepPoint], state: str) -> dict[str, Any]:
+    def whole(self, state: str) -> dict[str, Any]:
         """With the table and where cards end, which only all points together say."""
         from lora_explorer.exploration.card_ends import where_cards_end
 
-        is_whole = len(points) == self.sweep.size
-        ends = where_cards_end(self.sweep, points) if is_whole else ()
-        parts = sweep_panel.sweep_parts(self.sweep, points, ends)
-        parts |= sweep_panel.closing_parts(self.sweep, points, ends, lambda point: _shown(point.changes))
-        said = (
-            f"{self.sweep.size:,} points"
-            if is_whole
-            else f"Stopped after {len(points):,} of {self.sweep.size:,} points"
-        )
-        return self._value(points, parts) | {"state": state, "said": said}
+        sweep, points = self.sweep, self.points
+        is_whole = len(points) == sweep.size
+        ends = where_cards_end(sweep, points) if is_whole else ()
+        value = self._value()
+        value["parts"] |= sweep_panel.sweep_parts(sweep, points, ends)
+        value["parts"] |= sweep_panel.closing_parts(sweep, points, ends, lambda point: _shown(point.changes))
+        said = f"{sweep.size:,} points" if is_whole else f"Stopped after {len(points):,} of {sweep.size:,} points"
+        return value | {"state": state, "said": said}
 
-    def _value(self, points: Sequence[SweepPoint], parts: dict[str, Html]) -> dict[str, Any]:
+    def _value(self) -> dict[str, Any]:
+        self._write()
         return {
             "asked": self.asked,
+            **self._unchanging,
+            # Gradio sends what differs from the value before, which must not change any more.
+            "parts": dict(self._parts),
+            "told": dict(self._lines),
+            "colours": dict(sweep_panel.sweep_colours(self.sweep, self.points)),
+            "share": len(self.points) / self.sweep.size,
+        }
+
+    def _write(self) -> None:
+        """The words and cells of the points that came since; curves are drawn anew."""
+        new = self.points[self._written :]
+        self._written = len(self.points)
+        self._lines |= sweep_panel.told(self.sweep, new)
+        self._parts |= sweep_panel.sweep_parts(self.sweep, self.points if is_curves(self.sweep) else new)
+
+    @cached_property
+    def _unchanging(self) -> dict[str, Any]:
+        return {
             "axes": [self._typed(number) for number in range(len(self.axes))],
             "frame": sweep_panel.sweep_frame(self.sweep),
-            "parts": parts,
-            "colours": dict(sweep_panel.sweep_colours(self.sweep, points)),
-            "told": sweep_panel.told(self.sweep, points),
-            "share": len(points) / self.sweep.size,
             "touches": [[_shown(choice.changes) for choice in axis.choices] for axis in self.sweep.axes],
             "opened": dict(shown_by(self.draft.opened.recipe)),
         }

@@ -106,6 +106,9 @@ def test_numbers_for_a_few_choices_are_curves_and_all_else_over_two_settings_is_
     assert is_curves(CURVES)
     assert is_curves(sweep_of(TARGETS, WIDE))
     assert not is_curves(MAP)
+    many = replace(WIDE, choices=tuple(replace(WIDE.choices[0], number=float(n)) for n in range(1, 77)))
+    assert not is_curves(sweep_of(many, TARGETS))
+    assert is_curves(sweep_of(many))
     assert not is_curves(sweep_of(WIDE, replace(WIDE, name="other")))
 
 

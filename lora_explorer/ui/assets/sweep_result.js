@@ -4,8 +4,9 @@ const stage = part("stage"), stale = part("stale");
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 let asked = 0, from, sweep, draft, written = {}, focused, here = "";
 
-const points = () => [...stage.querySelectorAll("[data-at]")].filter((point) => point.getClientRects().length);
-const pointAt = (at) => points().find((point) => point.dataset.at === at);
+const allAt = (at) => [...stage.querySelectorAll(`[data-at="${at}"]`)];
+const isShown = (point) => point.getClientRects().length > 0;
+const pointAt = (at) => allAt(at).find(isShown);
 const isRefused = (point) => point.matches(".refused") || point.querySelector(".refused");
 const touchesAt = (at) => Object.assign({}, ...at.split(",").map((index, axis) => sweep.touches[axis][index]));
 
@@ -34,21 +35,25 @@ const locate = () => {
   element.classList.toggle("old", differs.length > 0);
   const at = sweep.touches.map((axis) => axis.findIndex((choice) =>
     Object.entries(choice).every(([name, value]) => same(value, now[name]))));
+  const before = here;
   here = at.includes(-1) || differs.length ? "" : at.join(",");
-  mark();
+  // While a slider moves most of its values are not in the picture.
+  if (here !== before) mark();
 };
 const mark = () => {
-  const all = [...stage.querySelectorAll("[data-at]")];
-  for (const point of all) {
-    const isHere = point.dataset.at === here;
-    point.classList.toggle("here", isHere);
-    if (isHere) point.setAttribute("aria-current", "true");
-    else point.removeAttribute("aria-current");
-    point.tabIndex = -1;
+  for (const point of stage.querySelectorAll(".here[data-at]")) {
+    point.classList.remove("here");
+    point.removeAttribute("aria-current");
+  }
+  for (const point of here ? allAt(here) : []) {
+    point.classList.add("here");
+    point.setAttribute("aria-current", "true");
   }
   const frame = stage.querySelector(".here-mark"), cell = pointAt(here)?.querySelector(".cell");
   for (const side of ["x", "y", "width", "height"]) frame?.setAttribute(side, cell?.getAttribute(side) ?? 0);
-  const stop = pointAt(focused ?? here) ?? points()[0];
+  // The tab key stops at one of them.
+  for (const point of stage.querySelectorAll('[data-at][tabindex="0"]')) point.tabIndex = -1;
+  const stop = pointAt(focused ?? here) ?? [...stage.querySelectorAll("[data-at]")].find(isShown);
   if (stop) stop.tabIndex = 0;
   for (const button of stage.querySelectorAll("table [data-touches]"))
     button.closest("tr").classList.toggle("here", !!here && same(JSON.parse(button.dataset.touches), touchesAt(here)));
@@ -58,6 +63,7 @@ const dress = () => {
   for (const point of stage.querySelectorAll("[data-at]")) {
     const lines = sweep.told[point.dataset.at];
     if (!lines || point.hasAttribute("role")) continue;
+    point.tabIndex = -1;
     point.setAttribute("role", "button");
     point.setAttribute("aria-label", lines.join(". "));
     if (isRefused(point)) point.setAttribute("aria-disabled", "true");
@@ -80,6 +86,7 @@ const fill = () => {
   for (const [name, amount] of Object.entries(sweep.colours)) stage.style.setProperty(name, amount);
   dress();
   locate();
+  mark();
   if (hadFocus) pointAt(focused)?.focus({ preventScroll: true });
 };
 watch("value", () => {
