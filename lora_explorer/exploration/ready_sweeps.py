@@ -40,7 +40,7 @@ READY = (
     ),
     ReadySweep("length-bits", "Length × bits", "How much longer with fewer bits?", ("sequence_len", BITS)),
     ReadySweep("optimizer-rank", "Rank × optimizer", "What do optimizer states cost?", ("lora_r", "optimizer")),
-    ReadySweep("model-bits", "Model × bits", "Which base model fits?", ("base_model", BITS)),
+    ReadySweep("bits-model", "Bits × model", "Which base model fits?", (BITS, "base_model")),
 )
 
 # They decide how well it learns; not what is trained, what it needs, or how fast it is.

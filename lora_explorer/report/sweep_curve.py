@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from lora_explorer.report.html import Html, join, tag
 from lora_explorer.report.line_chart import round_heights
-from lora_explorer.report.sweep_map import drawn_ends
 from lora_explorer.report.sweep_picture import (
     Margins,
     end_class,
@@ -88,8 +87,19 @@ def curve_legend(sweep: Sweep) -> Html | None:
 def curve_parts(sweep: Sweep, points: Sequence[SweepPoint], ends: Iterable[CardEnd] = ()) -> dict[str, Html]:
     """What there is so far. ends: of one curve, drawn where the quantity itself has no line for cards."""
     draw = _curves if _along(sweep).is_numeric else _bars
-    drawn = drawn_ends(sweep, ends)
+    drawn = _drawn_ends(sweep, ends)
     return {PLOT: join(*(tag("g", *draw(sweep, points, each, drawn), class_=f"of-{each.name}") for each in QUANTITIES))}
+
+
+def _drawn_ends(sweep: Sweep, ends: Iterable[CardEnd]) -> list[CardEnd]:
+    """Cards that hold some of the points and not others; of those with the same end the first."""
+    along = {axis.name: len(axis.choices) for axis in sweep.axes}
+    found: dict[tuple[int | None, ...], CardEnd] = {}
+    for end in ends:
+        last = along[end.axis] - 1
+        if end.holds_something and any(index != last for index in end.largest):
+            found.setdefault(end.largest, end)
+    return list(found.values())
 
 
 @dataclass(frozen=True)

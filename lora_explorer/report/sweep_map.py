@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from lora_explorer.report.html import Html, join, tag
@@ -30,6 +29,9 @@ if TYPE_CHECKING:
     from lora_explorer.exploration.card_ends import CardEnd
     from lora_explorer.exploration.sweep import Sweep, SweepPoint
 
+Step = tuple[tuple[int, int], tuple[int, int]]
+"""From one corner of a cell to the next, each as its column and its row."""
+
 _TOP, _BOTTOM, _RIGHT = 24, 44, 18
 _TALL, _LOW = 32, 20
 _MOST_TALL_ROWS = 14
@@ -50,7 +52,7 @@ def map_frame(sweep: Sweep) -> Html:
     ticks = (
         tag(
             "text",
-            across.choices[index].label,
+            shortened(across.choices[index].label),
             x=_percent(index + 0.5, across),
             y=height + 16,
             class_="sweep-label mid",
@@ -78,11 +80,16 @@ def has_figures(sweep: Sweep) -> bool:
     return len(sweep.axes[0].choices) <= _MOST_WRITTEN_COLUMNS
 
 
-def map_parts(sweep: Sweep, points: Iterable[SweepPoint], ends: Iterable[CardEnd] = ()) -> dict[str, Html]:
+def map_parts(sweep: Sweep, points: Sequence[SweepPoint], ends: Iterable[CardEnd] = ()) -> dict[str, Html]:
     """What stands in the parts of the frame: cells by their place, and the lines of cards."""
     parts = {name_of(point.at): _cell(sweep, point) for point in points}
-    parts["ends"] = join(*(_border(sweep, end) for end in drawn_ends(sweep, ends)))
+    parts["ends"] = join(*(_border(sweep, line, gpus[0]) for line, gpus in lines_of_cards(sweep, points, ends).items()))
     return parts
+
+
+def scale_part(points: Sequence[SweepPoint]) -> dict[str, Html]:
+    """What the colours and figures of each quantity are in, from the weakest to the strongest."""
+    return {"scale": join(*(_scale(points, quantity) for quantity in QUANTITIES))}
 
 
 def colours(points: Sequence[SweepPoint]) -> Mapping[str, str]:
@@ -96,15 +103,24 @@ def colours(points: Sequence[SweepPoint]) -> Mapping[str, str]:
     return found
 
 
-def drawn_ends(sweep: Sweep, ends: Iterable[CardEnd]) -> list[CardEnd]:
-    """Cards that hold some of the points and not others; of those with the same line the first."""
-    along = {axis.name: len(axis.choices) for axis in sweep.axes}
-    found: dict[tuple[int | None, ...], CardEnd] = {}
+def lines_of_cards(
+    sweep: Sweep, points: Sequence[SweepPoint], ends: Iterable[CardEnd]
+) -> Mapping[tuple[Step, ...], list[str]]:
+    """Steps between each cell that a card holds and the neighbour that it does not, with the cards that have them."""
+    found: dict[tuple[Step, ...], list[str]] = {}
     for end in ends:
-        last = along[end.axis] - 1
-        if end.holds_something and any(index != last for index in end.largest):
-            found.setdefault(end.largest, end)
-    return list(found.values())
+        if steps := tuple(_steps(points, end.gpu)):
+            found.setdefault(steps, []).append(end.gpu)
+    return found
+
+
+def _steps(points: Sequence[SweepPoint], gpu: str) -> Iterator[Step]:
+    fits = {point.at: fit.fits for point in points if (fit := point.prediction.fit_on(gpu))}
+    for (column, row), is_held in fits.items():
+        if fits.get((column + 1, row), is_held) is not is_held:
+            yield (column + 1, row), (column + 1, row + 1)
+        if fits.get((column, row + 1), is_held) is not is_held:
+            yield (column, row + 1), (column + 1, row + 1)
 
 
 def _empty_cell(sweep: Sweep, at: tuple[int, int]) -> Html:
@@ -134,6 +150,12 @@ def _written(sweep: Sweep, point: SweepPoint) -> Iterator[Html]:
         )
 
 
+def _scale(points: Sequence[SweepPoint], quantity: Quantity) -> Html:
+    amounts = [amount for point in points if (amount := quantity.amount(point.prediction)) is not None]
+    least, most = (quantity.short(pick(amounts)) if amounts else "–" for pick in (min, max))
+    return tag("p", tag("span", least), tag("i"), tag("span", f"{most} {quantity.unit}"), class_=f"of-{quantity.name}")
+
+
 def _height(point: SweepPoint, quantity: Quantity) -> float | None:
     amount = quantity.amount(point.prediction)
     return None if amount is None else math.log(max(amount, 1e-3))
@@ -152,18 +174,10 @@ def _rect(sweep: Sweep, at: Sequence[int], kind: str, style: str) -> Html:
     )
 
 
-def _border(sweep: Sweep, end: CardEnd) -> Html:
-    """Steps behind the last cell that fits, from one side of the map to the other."""
-    is_across = end.axis == sweep.axes[0].name
-    levels = [0 if index is None else index + 1 for index in end.largest]
-    corners = [corner for place, level in enumerate(levels) for corner in ((place, level), (place + 1, level))]
-    placed = [_placed(sweep, corner[::-1] if is_across else corner) for corner in corners]
-    steps = (
-        tag("line", x1=start[0], y1=start[1], x2=stop[0], y2=stop[1])
-        for start, stop in pairwise(placed)
-        if start != stop
-    )
-    return tag("g", *steps, class_=end_class(sweep, end.gpu))
+def _border(sweep: Sweep, steps: Iterable[Step], gpu: str) -> Html:
+    placed = ((_placed(sweep, start), _placed(sweep, stop)) for start, stop in steps)
+    drawn = (tag("line", x1=start[0], y1=start[1], x2=stop[0], y2=stop[1]) for start, stop in placed)
+    return tag("g", *drawn, class_=end_class(sweep, gpu))
 
 
 def _placed(sweep: Sweep, corner: tuple[int, int]) -> tuple[str, int]:
@@ -180,7 +194,10 @@ def _middle(sweep: Sweep, row: int) -> int:
 
 
 def _column_width(sweep: Sweep) -> int:
-    return _WRITTEN_WIDTH if has_figures(sweep) else _BARE_WIDTH
+    if not has_figures(sweep):
+        return _BARE_WIDTH
+    longest = max(len(shortened(choice.label)) for choice in sweep.axes[0].choices)
+    return max(_WRITTEN_WIDTH, round(longest * _SIGN_WIDTH) + 10)
 
 
 def _percent(place: float, axis: Axis) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lora_explorer.report import speed_words, words
+from lora_explorer.report import speed_words, verdicts, words
 from lora_explorer.report.html import Html, tag
 from lora_explorer.report.sweep_curve import curve_frame, curve_legend, curve_parts, is_curves
-from lora_explorer.report.sweep_map import colours, drawn_ends, has_figures, map_frame, map_parts
+from lora_explorer.report.sweep_map import colours, has_figures, lines_of_cards, map_frame, map_parts, scale_part
 from lora_explorer.report.sweep_picture import end_class, name_of
 from lora_explorer.report.sweeps import Touches, ends_in_words, sweep_table, sweep_title
 
@@ -36,6 +36,7 @@ def sweep_frame(sweep: Sweep) -> Html:
         curve_legend(sweep) if is_curves(sweep) else None,
         # What is wider than its place is scrolled, by the keyboard too.
         tag("div", picture, class_="sweep-scroll"),
+        None if is_curves(sweep) else tag("div", class_="sweep-scale", data_part="scale"),
         tag("div", class_="sweep-told"),
         key,
         tag("ul", class_="card-ends", data_part="card-ends"),
@@ -50,6 +51,11 @@ def sweep_parts(sweep: Sweep, points: Sequence[SweepPoint], ends: Sequence[CardE
     return curve_parts(sweep, points, ends) if is_curves(sweep) else map_parts(sweep, points, ends)
 
 
+def sweep_scale(sweep: Sweep, points: Sequence[SweepPoint]) -> dict[str, Html]:
+    """The part of a map that changes with every point. points: all there are."""
+    return {} if is_curves(sweep) else scale_part(points)
+
+
 def sweep_colours(sweep: Sweep, points: Sequence[SweepPoint]) -> Mapping[str, str]:
     """Custom properties that a map's colours lie between."""
     return {} if is_curves(sweep) else colours(points)
@@ -60,13 +66,10 @@ def closing_parts(
 ) -> dict[str, Html]:
     """What comes when no further point does: the table behind the picture, and where each card ends in a sentence."""
     # In curves a card's name stands at its line.
-    drawn = set() if is_curves(sweep) else {end.gpu for end in drawn_ends(sweep, ends)}
+    lines = {} if is_curves(sweep) else lines_of_cards(sweep, points, ends)
+    drawn = {gpu: gpus[0] for gpus in lines.values() for gpu in gpus}
     said = (
-        tag(
-            "li",
-            None if is_curves(sweep) else _swatch(sweep, end.gpu if end.gpu in drawn else ""),
-            tag("span", sentence),
-        )
+        tag("li", None if is_curves(sweep) else _swatch(sweep, drawn.get(end.gpu, "")), tag("span", sentence))
         for end, sentence in zip(ends, ends_in_words(sweep, ends), strict=True)
     )
     return {"table": sweep_table(sweep, points, touches), "card-ends": Html("".join(said))}
@@ -93,7 +96,9 @@ def _told(sweep: Sweep, point: SweepPoint) -> tuple[str, ...]:
 
 
 def _verdict(fit: CardFit) -> str:
-    return f"{fit.gpu}: {fit.verdict}"
+    # On this card it needs less than on the first one, whose peak is told.
+    how = f", {verdicts.headroom_in_words(fit)}" if fit.gives_cache_back else ""
+    return f"{fit.gpu}: {fit.verdict}{how}"
 
 
 def _swatch(sweep: Sweep, gpu: str) -> Html:

@@ -22,6 +22,7 @@ Touches = Mapping[str, Any]
 """What widgets hold once a point is current, by the name of their setting."""
 
 _UNKNOWN = "–"
+_NONE = "none"
 _WIDEST_PACE = len("123,000 – 456,000")
 
 
@@ -44,7 +45,7 @@ def ends_in_words(sweep: Sweep, ends: Iterable[CardEnd]) -> tuple[str, ...]:
 def _end_in_words(sweep: Sweep, end: CardEnd) -> str:
     along = next(axis for axis in sweep.axes if axis.name == end.axis)
     others = [axis for axis in sweep.axes if axis is not along]
-    reached = [_UNKNOWN if index is None else along.choices[index].label for index in end.largest]
+    reached = [_NONE if index is None else along.choices[index].label for index in end.largest]
     gaps = " In between there are values that do not fit." if end.gaps else ""
     if not end.holds_something:
         return f"{end.gpu}: holds none of these."

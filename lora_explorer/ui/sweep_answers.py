@@ -19,7 +19,7 @@ from lora_explorer.ui.answers import Answers
 from lora_explorer.ui.codec import Shown, to_shown
 from lora_explorer.ui.draft import Draft, shown_by
 from lora_explorer.ui.interests import Interests
-from lora_explorer.ui.sweep_form import SweepWish, sweep_form
+from lora_explorer.ui.sweep_form import FIRST, SweepWish, sweep_form
 
 if TYPE_CHECKING:
     from lora_explorer.exploration.sweep import Sweep, SweepPoint
@@ -41,9 +41,9 @@ class SweepAnswers:
     public: bool = False
     newest: Interests = field(default_factory=Interests)
 
-    def open(self) -> Outputs:
-        """Output: the form, asked for when the tab is first in sight."""
-        return {"form": sweep_form()}
+    def open(self, sent: Any) -> Outputs:
+        """Output: the form with a first range in it, asked for when the tab is first in sight."""
+        return {"form": sweep_form(), "proposed": [0, FIRST, _proposed(FIRST, Draft.from_page(sent))]}
 
     def propose(self, sent: Any, sent_form: Any) -> Outputs:
         """Output: the form's value with a range for the setting that was chosen."""
@@ -162,7 +162,7 @@ class _Told:
             "asked": self.asked,
             **self._unchanging,
             # Gradio sends what differs from the value before, which must not change any more.
-            "parts": dict(self._parts),
+            "parts": self._parts | sweep_panel.sweep_scale(self.sweep, self.points),
             "told": dict(self._lines),
             "colours": dict(sweep_panel.sweep_colours(self.sweep, self.points)),
             "share": len(self.points) / self.sweep.size,

@@ -16,6 +16,9 @@ from lora_explorer.settings import Recipe, Setting
 MOST_CARDS = 8
 """That a sweep is held against at once, with the one that is chosen on the page."""
 
+FIRST = "lora_r"
+"""The setting that stands in the form at first."""
+
 _COMMON_CARDS = ("RTX 3060 12GB", "RTX 4090", "L40S", "A100 80GB SXM")
 _LONGEST_NAME, _LONGEST_RANGE = 100, 4000
 _AXES = ("first", "second")
@@ -98,7 +101,7 @@ def sweep_form() -> Html:
 def _axis_fields(number: int) -> Html:
     name, label = _AXES[number], _LABELS[number]
     empty = [] if number == 0 else [tag("option", _NO_SECOND, value="")]
-    select = tag("select", *empty, *_options(), id=f"sweep-{name}", data_axis=number)
+    select = tag("select", *empty, *_options(FIRST if number == 0 else ""), id=f"sweep-{name}", data_axis=number)
     typed = tag(
         "input",
         type="text",
@@ -120,14 +123,14 @@ def _axis_fields(number: int) -> Html:
     )
 
 
-def _options() -> Iterable[Html]:
+def _options(chosen: str) -> Iterable[Html]:
     yield tag("optgroup", *(tag("option", label, value=name) for name, label in _COMPOUND), label="Several at once")
     for group, settings in explorable_settings():
-        yield tag("optgroup", *(_option(setting) for setting in settings), label=group.value)
+        yield tag("optgroup", *(_option(setting, chosen) for setting in settings), label=group.value)
 
 
-def _option(setting: Setting) -> Html:
-    return tag("option", f"{setting.label} ({setting.key})", value=setting.key)
+def _option(setting: Setting, chosen: str) -> Html:
+    return tag("option", f"{setting.label} ({setting.key})", value=setting.key, selected=setting.key == chosen)
 
 
 def _cards_field() -> Html:

@@ -46,7 +46,7 @@ def wire_sweeps(tab: SweepTab, answers: SweepAnswers, desk: gr.HTML, sweeps: gr.
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     line = {"concurrency_id": "sweeps", "concurrency_limit": _PUBLIC_AT_ONCE if answers.public else None}
     sweeps.select(None, None, None, js=OPENED_JS)
-    tab.form.open(answers.open, None, tab.form, **quick)
+    tab.form.open(answers.open, desk, tab.form, **quick)
     tab.form.propose(answers.propose, [desk, tab.form], tab.form, **quick | {"trigger_mode": "always_last"})
     tab.form.stop(answers.stop, tab.form, None, **quick | {"trigger_mode": "multiple"})
     slow = quick | line | {"queue": True, "trigger_mode": "multiple"}

@@ -13,6 +13,7 @@ from lora_explorer.exploration.axes import Axis, Choice
 from lora_explorer.exploration.card_ends import where_cards_end
 from lora_explorer.exploration.prediction import Prediction
 from lora_explorer.exploration.sweep import Sweep, SweepPoint
+from lora_explorer.memory import find_card
 from lora_explorer.report import sweep_panel
 from lora_explorer.report.sweep_curve import PLOT, is_curves
 from lora_explorer.report.sweep_map import colours
@@ -83,16 +84,50 @@ def test_the_colours_of_a_map_span_all_that_there_is_and_no_more() -> None:
     assert all(float(value) or name.startswith("--low") for name, value in colours([]).items())
 
 
-def test_steps_lie_behind_the_last_cell_that_fits() -> None:
-    group = ElementTree.fromstring(f"<g>{parts_of(MAP, MAP_POINTS)['ends']}</g>")
-    first = group.findall("g")[0]
-    steps = [tuple(line.attrib[end] for end in ("x1", "y1", "x2", "y2")) for line in first]
-    # Attention holds ranks of 4 and 8, the other row only 4.
-    assert steps == [
-        ("66.667%", "0", "66.667%", "32"),
-        ("66.667%", "32", "33.333%", "32"),
+def steps_of(sweep: Sweep, answers: list[Prediction]) -> list[tuple[str, ...]]:
+    """Of the first card that has any."""
+    group = ElementTree.fromstring(f"<g>{parts_of(sweep, points_of(sweep, answers))['ends']}</g>")
+    return [tuple(line.attrib[end] for end in ("x1", "y1", "x2", "y2")) for line in group.findall("g")[0]]
+
+
+def test_steps_lie_between_cells_that_fit_and_neighbours_that_do_not() -> None:
+    # Attention holds ranks of 4 and 8, the other row only 4; what is refused is neither.
+    assert steps_of(MAP, [point.prediction for point in MAP_POINTS]) == [
         ("33.333%", "32", "33.333%", "64"),
+        ("33.333%", "32", "66.667%", "32"),
     ]
+
+
+def test_a_value_between_others_that_does_not_fit_is_fenced_in() -> None:
+    answers = [predicted(gib) for gib in (20, 20, 30, 20, 20, 20)]
+    assert steps_of(MAP, answers) == [
+        ("33.333%", "0", "33.333%", "32"),
+        ("66.667%", "0", "66.667%", "32"),
+        ("33.333%", "32", "66.667%", "32"),
+    ]
+
+
+def test_cards_with_the_same_line_have_the_same_sign_before_their_sentence() -> None:
+    like = find_card("RTX 3090")
+    sweep = replace(MAP, cards=(CARD, LARGER, like))
+    both = [
+        replace(found, fits=(*found.fits, replace(found.fits[0], gpu=like.name)))
+        for found in map(predicted, (20, 21, 23, 25, 30, 31))
+    ]
+    points = points_of(sweep, both)
+    ends = where_cards_end(sweep, points)
+    assert parts_of(sweep, points)["ends"].count("<g") == 1
+    said = sweep_panel.closing_parts(sweep, points, ends, lambda point: point.changes)["card-ends"]
+    assert [each.count("card-end end-0") for each in said.split("<li>")[1:]] == [1, 0, 1]
+
+
+def test_the_scale_of_a_map_says_from_what_to_what_and_in_which_unit() -> None:
+    scale = sweep_panel.sweep_scale(MAP, MAP_POINTS)["scale"]
+    assert re.findall(r"<span>([^<]*)</span>", scale) == [
+        "20.0", "31.0 GiB", "20 M", "31 M parameters", "3,000", "4,650 tokens/s, as expected"
+    ]  # fmt: skip
+    assert "–" in sweep_panel.sweep_scale(MAP, points_of(MAP, [REFUSED] * MAP.size))["scale"]
+    assert sweep_panel.sweep_scale(CURVE, []) == {}
 
 
 def test_a_line_of_a_card_comes_with_the_last_point_only() -> None:
@@ -169,6 +204,9 @@ def test_what_is_told_of_a_point_are_its_values_figures_and_verdicts_or_what_is_
         "RTX 4090: does not fit; A100 80GB SXM: fits",
     )
     assert told["2,0"][1] == REFUSED.problem
+    tight = replace(predicted(25), fits=(replace(predicted(20).fits[0], verdict="tight", gives_cache_back=True),))
+    ((_, _, verdicts),) = sweep_panel.told(MAP, [replace(MAP_POINTS[0], prediction=tight)]).values()
+    assert verdicts == "RTX 4090: tight, by giving its cache back"
 
 
 def test_the_table_and_the_sentences_come_with_the_last_point() -> None:

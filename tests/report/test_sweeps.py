@@ -128,7 +128,7 @@ def test_the_table_has_a_button_a_point_but_for_refused_ones_and_escapes_what_it
         (
             sweep_of(LENGTHS, TARGETS),
             [predicted(20), predicted(30), predicted(20), predicted(30)],
-            ["RTX 4090: holds sequence_len up to, by targets: attention only: 96, <MLP & co>: –."],
+            ["RTX 4090: holds sequence_len up to, by targets: attention only: 96, <MLP & co>: none."],
         ),
     ],
     ids=["curve", "gap", "none", "two axes"],

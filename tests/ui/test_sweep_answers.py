@@ -47,7 +47,7 @@ def test_a_sweep_starts_with_its_frame_and_ends_with_every_point_the_table_and_t
     assert (first["state"], others[0]["state"], last["state"]) == ("planning", "running", "done")
     assert others[0]["frame"] == last["frame"]
     assert sorted(last["told"]) == ["0,0", "0,1", "1,0", "1,1"]
-    assert set(last["parts"]) == {*last["told"], "ends", "table", "card-ends"}
+    assert set(last["parts"]) == {*last["told"], "ends", "scale", "table", "card-ends"}
     assert last["said"] == "4 points"
     assert {each["asked"] for each in (first, *others, last)} == {1}
 
@@ -87,7 +87,7 @@ def test_an_empty_range_of_choices_comes_back_with_all_of_them() -> None:
     assert last["axes"] == [("bits", "4,8,16"), ("lora_r", "8")]
 
 
-@pytest.mark.parametrize("ready", [each.name for each in READY if each.name != "model-bits"])
+@pytest.mark.parametrize("ready", [each.name for each in READY if each.name != "bits-model"])
 def test_a_ready_sweep_says_what_it_stands_for(ready: str) -> None:
     run = sweeps().run(sent(), asked(("seed", "1"), ready=ready), VISITOR)
     next(run)
@@ -200,6 +200,13 @@ def test_a_late_stop_of_an_earlier_sweep_does_not_stop_this_one(counted: tuple[S
     memory.then = lambda: answers.stop({"stopped": 1}, VISITOR)
     *_, last = answers.run(sent(), asked(("lora_r", "1..5"), number=2), VISITOR)
     assert last["state"] == "done"
+
+
+def test_the_form_comes_with_a_range_around_what_is_set() -> None:
+    opened = sweeps().open(sent(lora_r=24))
+    assert opened["proposed"] == [0, "lora_r", "4..256 x2,24"]
+    assert 'value="lora_r" selected' in opened["form"]
+    assert opened["form"].count(" selected") == 1
 
 
 def test_the_range_that_is_proposed_is_for_the_setting_that_was_chosen() -> None:

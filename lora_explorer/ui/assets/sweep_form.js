@@ -7,7 +7,7 @@ const draft = () => {
   document.dispatchEvent(new CustomEvent("draft-wanted", { detail: (held) => { found = held; } }));
   return found;
 };
-let asked = 0, hasForm = false, isTyped = false;
+let asked = 0, hasForm = false, isTyped = false, awaited;
 
 const boxes = () => all("[data-card]");
 const showHeld = (card) => {
@@ -63,6 +63,7 @@ const propose = (about) => {
     field("range", about).value = "";
     return;
   }
+  awaited = about;
   props.value = { ...wish(), about };
   trigger("propose");
 };
@@ -74,9 +75,8 @@ const open = () => {
     props.value = { ...wish(), stopped: asked };
     trigger("stop");
   });
-  field("axis", 0).value = "lora_r";
   fit();
-  propose(0);
+  awaited = 0;
   showHeld(draft().card);
 };
 place.addEventListener("click", ({ target }) => {
@@ -90,6 +90,7 @@ place.addEventListener("change", ({ target }) => {
 place.addEventListener("input", ({ target }) => {
   if (!target.matches("[data-range]")) return;
   isTyped = true;
+  awaited = undefined;
   fault({});
 });
 const openInSight = () => { if (!hasForm && element.offsetParent) trigger("open"); };
@@ -117,5 +118,8 @@ watch("value", () => {
   if (form && !hasForm) open();
   if (!proposed) return;
   const [about, name, range] = proposed;
-  if (field("axis", about).value === name) field("range", about).value = range;
+  // What was typed meanwhile stays.
+  if (about !== awaited || field("axis", about).value !== name) return;
+  field("range", about).value = range;
+  awaited = undefined;
 });
