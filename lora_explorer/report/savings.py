@@ -1,4 +1,4 @@
-"""What single changes would save, largest first."""
+"""What single changes would save, in the order of their advice."""
 
 from __future__ import annotations
 

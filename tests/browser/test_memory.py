@@ -54,7 +54,10 @@ def test_what_would_save_memory_follows_what_is_set(weighed: Page) -> None:
     rows = weighed.locator("#savings li[data-setting]")
     expect(rows.first).to_be_attached(timeout=TRACED_MS)
     expect(weighed.locator("#savings")).not_to_contain_text("Each change", timeout=TRACED_MS)
-    saved = [int(size.get_attribute("data-value") or 0) for size in weighed.locator("#savings b").all()]
+    fits = [row.locator(".saving-fits").count() for row in rows.all()]
+    assert fits == sorted(fits, reverse=True)
+    others = weighed.locator("#savings button:not(:has(.saving-fits)) b").all()
+    saved = [int(size.get_attribute("data-value") or 0) for size in others]
     assert saved == sorted(saved, reverse=True)
     assert "load_in_4bit" in [row.get_attribute("data-setting") for row in rows.all()]
     before_bytes = process_bytes(weighed)

@@ -10,14 +10,18 @@ const later = (act, wait_ms, distance_ms) => {
 let asked = 0;
 const mark = (isOld) => document.body.classList.toggle("weighing", isOld);
 const weighNow = () => {
-  asked += 1;
   props.value = { ...props.value, asked };
-  mark(true);
   trigger("weigh");
 };
 document.addEventListener(WEIGHED, ({ detail }) => { if (detail === asked) mark(false); });
 const write = later(() => trigger("write"), 60, 60), draw = later(() => trigger("draw"), 80, 400);
-const weigh = later(weighNow, 120, 600), sort = later(() => trigger("sort"), 400, 1200);
+const weighSoon = later(weighNow, 120, 600), sort = later(() => trigger("sort"), 400, 1200);
+// What stands there is old from the change on, not only from the moment at which it is asked for anew.
+const weigh = (act = weighSoon) => {
+  asked += 1;
+  mark(true);
+  act();
+};
 // What the text means, or how it differs, is asked for only while it is in sight.
 const read = later(() => {
   if (!document.getElementById("yaml-reading")?.offsetParent) return;
@@ -54,7 +58,7 @@ const touch = (held) => {
   props.value = draft;
   if (!meanwhile) told();
   if (Object.keys(held).every(beside)) {
-    weighNow();
+    weigh(weighNow);
     sort();
     rest();
   } else {
