@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lora_explorer.exploration.layer_map import MapRow
     from lora_explorer.exploration.layer_map.rows import Cell
 
+ASKS = "Which layers train how much?"
 _CELL, _GAP = 10.0, 1.5
 _ROW, _ROW_GAP = 23, 4
 _FAINTEST = 0.22
@@ -53,7 +54,8 @@ def heat_map(rows: Sequence[MapRow], num_layers: int) -> Html:
         data_layers=num_layers,
     )
     table = tag("details", tag("summary", "Table", data_keep="layers"), _table(rows, num_layers), class_="chart-table")
-    return tag("figure", grid, _axis(num_layers), table, class_="chart heat-chart", data_name="layers-and-modules")
+    about = {"data_name": "layers-and-modules", "aria_label": ASKS, "data_unit": "stronger: more trainable parameters"}
+    return tag("figure", grid, _axis(num_layers), table, class_="chart heat-chart", **about)
 
 
 def _picture(rows: Sequence[MapRow], num_layers: int, most: int) -> Html:

@@ -65,6 +65,7 @@ def line_chart(lines: Sequence[Line], axes: Axes, *, small: bool = False) -> Htm
         tag("div", axes.unit, class_="line-unit"),
         tag("div", *heights, class_="line-heights", aria_hidden="true"),
         tag("div", picture, class_="line-plot"),
+        tag("div", "step", class_="line-step", aria_hidden="true"),
         _step_axis(last_step, small=small),
         class_="line-chart small" if small else "line-chart",
     )

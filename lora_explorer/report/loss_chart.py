@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lora_explorer.report import words
+from lora_explorer.report.chart_frame import figures_table, framed_in_panel
 from lora_explorer.report.html import Html, join, tag
 from lora_explorer.report.line_chart import Axes, Line, Point, legend, line_chart, smoothed
 from lora_explorer.report.preview_story import RunStory
@@ -14,6 +15,8 @@ from lora_explorer.report.run_list import run_name
 if TYPE_CHECKING:
     from lora_explorer.preview.supervision.history import LossCurve
 
+LEARNING_ASKS, OVERLAY_ASKS = "Is it learning?", "Which one learns best?"
+_AVERAGE, _ASIDE = "moving average", "rows kept aside"
 LOSS_UNIT = "loss · nats a token"
 SHAPE_HAS_NO_LOSS = (
     "Random weights have no loss worth showing: this run measures memory and speed. "
@@ -30,11 +33,24 @@ def loss_chart(story: RunStory) -> Html:
     raw = _losses(story)
     lines = (
         Line("each step", raw, "raw"),
-        Line("moving average", smoothed(raw), "smooth"),
-        Line("rows kept aside", _eval_losses(story), "eval", dots=True),
+        Line(_AVERAGE, smoothed(raw), "smooth"),
+        Line(_ASIDE, _eval_losses(story), "eval", dots=True),
     )
     chart = line_chart(lines, Axes(LOSS_UNIT, words.short_number, story.axis_steps))
-    return _whole(story, chart, legend(lines), _last_words(story))
+    drawn = framed_in_panel("loss", LEARNING_ASKS, "", chart, legend(lines), table=_table(lines))
+    return _whole(story, drawn, _last_words(story))
+
+
+def _table(lines: Sequence[Line]) -> Html:
+    """A row a step, a column a line."""
+    heights = [dict(line.points) for line in lines]
+    steps = sorted({step for of_line in heights for step in of_line})
+    rows = ((step, *(_loss(of_line.get(step)) for of_line in heights)) for step in steps)
+    return figures_table(("Step", *(f"Loss, {line.name}" for line in lines)), rows)
+
+
+def _loss(height: float | None) -> str | None:
+    return None if height is None else f"{height:.4f}"
 
 
 def overlaid(curves: Sequence[LossCurve]) -> Html:
@@ -46,19 +62,19 @@ def overlaid(curves: Sequence[LossCurve]) -> Html:
         for number, (name, curve) in enumerate(zip(names, shown, strict=True))
     ]
     aside = [
-        Line(
-            f"{name}, rows kept aside", tuple(sorted(curve.eval_losses.items())), f"series aside series-{number}", True
-        )
+        Line(f"{name}, {_ASIDE}", tuple(sorted(curve.eval_losses.items())), f"series aside series-{number}", True)
         for number, (name, curve) in enumerate(zip(names, shown, strict=True))
     ]
     steps = max((max(curve.losses) for curve in shown), default=1)
     chart = line_chart([*averages, *aside], Axes(LOSS_UNIT, words.short_number, steps))
     without = len(curves) - len(shown)
     note = f" {words.counted(without, 'picked run')} without a loss." if without else ""
+    named = legend(averages) if averages else None
+    table = _table([*averages, *aside])
+    drawn = framed_in_panel("losses-of-runs", OVERLAY_ASKS, "moving averages", chart, named, table=table)
     return tag(
         "div",
-        chart,
-        legend(averages) if averages else None,
+        drawn,
         tag("p", f"{_OVERLAY_NOTE if shown else _NOTHING_PICKED}{note}", class_="quiet-line"),
         id="preview-overlay",
         data_value=len(shown),
@@ -99,7 +115,7 @@ def _last_words(story: RunStory) -> Html:
     figures: Mapping[str, float | None] = {
         "first": average[0][1],
         "now": average[-1][1],
-        "rows kept aside": story.evaluations[-1].eval_loss if story.evaluations else None,
+        _ASIDE: story.evaluations[-1].eval_loss if story.evaluations else None,
     }
     said = " · ".join(f"{name} {value:.3f}" for name, value in figures.items() if value is not None)
     return tag("p", join(said), class_="quiet-line")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from lora_explorer.report import verdicts, words
+from lora_explorer.report.chart_frame import figures_table, framed_in_panel
 from lora_explorer.report.html import Html, join, tag
 
 if TYPE_CHECKING:
     from lora_explorer.memory import Card, CardFit, MemoryEstimate
 
-
+ASKS = "Where does the memory go at the peak?"
+_COLUMNS = ("Part", "Memory, GiB", "Memory, bytes", "Share of the card's usable memory, %")
 _SHOWN_CARDS = 8
 _ROOM_FOR_LABEL_PERCENT = 45
 
@@ -28,7 +30,15 @@ def memory_bar(estimate: MemoryEstimate, card: Card) -> Html:
     bar = tag("div", *pieces, line, class_="memory-bar", role="img", aria_label=_described(parts))
     axis = _axis(full_bytes, room.capacity_bytes)
     legend = tag("ul", *(_entry(*part) for part in parts.items()), class_="memory-legend")
-    return join(bar, axis, legend, verdicts.verdict_line(room), _small_print(estimate, card))
+    table = figures_table(_COLUMNS, _rows(parts, room))
+    drawn = framed_in_panel("memory-at-the-peak", ASKS, "GiB", bar, axis, legend, table=table)
+    return join(drawn, verdicts.verdict_line(room), _small_print(estimate, card))
+
+
+def _rows(parts: Mapping[str, int], room: CardFit) -> Iterator[tuple[str, str, int, float]]:
+    sums = {"all of the process": sum(parts.values()), f"usable on {room.gpu}": room.capacity_bytes}
+    for name, size in {**parts, **sums}.items():
+        yield name[:1].upper() + name[1:], words.gib(size, 3), size, 100 * size / room.capacity_bytes
 
 
 def card_chips(estimate: MemoryEstimate) -> Html:

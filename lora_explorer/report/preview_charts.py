@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lora_explorer.preview.events import Step
 from lora_explorer.report import words
+from lora_explorer.report.chart_frame import figures_table, framed_in_panel
 from lora_explorer.report.html import Html, join, tag
 from lora_explorer.report.line_chart import Axes, Line, line_chart
 from lora_explorer.report.preview_story import RunStory
@@ -46,4 +47,7 @@ def _picture(figure: _Figure, story: RunStory) -> Html:
     title = tag("div", tag("h3", figure.question), tag("span", join(value, " ", figure.unit)), class_="figure-title")
     exact = getattr(story.steps[-1], figure.name) if story.steps else None
     chart = line_chart((Line(figure.unit, points, "smooth"),), axes, small=True)
-    return tag("div", title, chart, class_="figure", id=f"preview-{figure.name.replace('_', '-')}", data_value=exact)
+    name = figure.name.replace("_", "-")
+    table = figures_table(("Step", f"{figure.unit[:1].upper()}{figure.unit[1:]}"), points)
+    drawn = framed_in_panel(name, figure.question, figure.unit, title, chart, table=table)
+    return tag("div", drawn, class_="figure", id=f"preview-{name}", data_value=exact)

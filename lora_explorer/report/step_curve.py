@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lora_explorer.memory.result import PARTS
 from lora_explorer.report import moments, words
+from lora_explorer.report.chart_frame import figures_table, framed_in_panel
 from lora_explorer.report.html import Html, join, tag
 from lora_explorer.report.line_chart import round_heights
 from lora_explorer.report.memory_bar import class_of
@@ -15,6 +16,7 @@ from lora_explorer.report.memory_bar import class_of
 if TYPE_CHECKING:
     from lora_explorer.memory.result import CurvePoint, LargeStorage, MemoryEstimate
 
+ASKS = "When in the step is the peak?"
 _WIDTH, _HEIGHT = 1000.0, 100.0
 _GIB = 1024**3
 _TICKS = 6
@@ -28,7 +30,9 @@ _NAMES = {"load": "loading", "forward": "forward", "backward": "backward", "opti
 
 def peak_explained(estimate: MemoryEstimate) -> Html:
     """The way to the peak, and what is there then."""
-    return join(step_curve(estimate), peak_story(estimate))
+    picture, table = step_curve(estimate), _table(estimate)
+    drawn = framed_in_panel("memory-over-the-step", ASKS, "GiB alive at once", picture, _key(estimate), table=table)
+    return join(drawn, peak_story(estimate))
 
 
 def step_curve(estimate: MemoryEstimate) -> Html:
@@ -58,6 +62,37 @@ def step_curve(estimate: MemoryEstimate) -> Html:
         floor,
         class_="curve",
     )
+
+
+def _drawn_parts(estimate: MemoryEstimate) -> list[str]:
+    """Those that are there at some time."""
+    there = {part for point in estimate.curve for part, _ in point.parts}
+    return [part for part in PARTS if part in there]
+
+
+def _key(estimate: MemoryEstimate) -> Html:
+    """What the colours mean, which on the page the memory bar tells."""
+    entries = (
+        tag("li", tag("i", class_=f"swatch {class_of(part)}", aria_hidden="true"), tag("span", part))
+        for part in _drawn_parts(estimate)
+    )
+    return tag("ul", *entries, class_="line-legend in-file")
+
+
+def _table(estimate: MemoryEstimate) -> Html:
+    """Every stretch of the run; parts that are never there have no column."""
+    points = [(point, {str(part): size for part, size in point.parts}) for point in estimate.curve]
+    found = _drawn_parts(estimate)
+    columns = ("Stretch", "Alive at once, GiB", *(f"{part[:1].upper()}{part[1:]}, GiB" for part in found))
+    rows = (
+        (
+            moments.stretch_in_short(point.moment).capitalize(),
+            words.gib(point.live_bytes, 3),
+            *(words.gib(parts.get(part, 0), 3) for part in found),
+        )
+        for point, parts in points
+    )
+    return figures_table(columns, rows)
 
 
 class _Scale(NamedTuple):

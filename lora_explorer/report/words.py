@@ -6,11 +6,18 @@ import math
 
 _BYTE_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 _COUNT_UNITS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
+UNKNOWN = "–"
+"""In place of a figure that there is none of."""
 
 
 def exact_count(count: int) -> str:
     """83,886,080."""
     return f"{count:,}"
+
+
+def exact_number(value: float) -> str:
+    """83,886,080, 0.25, or 2e-05: six digits of a fraction, every digit of what is whole."""
+    return exact_count(int(value)) if math.isfinite(value) and value == int(value) else f"{value:,.6g}"
 
 
 def short_count(count: int) -> str:

@@ -21,6 +21,7 @@ from lora_explorer.report import (
     coverage,
     headline,
     heat_map,
+    kind_bars,
     lower_bound,
     matrix_drawing,
     memory_bar,
@@ -169,13 +170,12 @@ class Answers:
     def _drawn(self, draft: Draft) -> Outputs:
         question = self.read(draft)
         plan, of = _plan(question), (question.recipe, skeleton_of(question))
-        # Plotly is not needed for the first page.
+        # What edits the map is not needed for the first page.
         from lora_explorer.exploration.layer_map import matrices_of, rows_of
-        from lora_explorer.report import charts
 
         layers = heat_map.heat_map(rows_of(plan, *of), plan.num_layers)
         drawings = matrix_drawing.matrix_drawings(matrices_of(plan, *of))
-        return layers, drawings, coverage.coverage_table(plan), charts.params_by_kind(plan)
+        return layers, drawings, coverage.coverage_table(plan), kind_bars.kind_bars(plan)
 
     def findings_of_adapter(self, draft: Draft) -> tuple[Finding, ...]:
         """What only the base model shows of a draft whose settings can be used."""

@@ -11,7 +11,7 @@ import gradio as gr
 from gradio.components import Component
 
 from lora_explorer.memory import Card
-from lora_explorer.report import headline
+from lora_explorer.report import headline, heat_map, kind_bars, memory_bar, step_curve
 from lora_explorer.report.html import Html, tag
 from lora_explorer.settings import Group
 from lora_explorer.ui.controls import Beneath, Choices, Controls, build_group
@@ -44,7 +44,7 @@ class Answered:
     heat_map: gr.HTML
     matrices: gr.HTML
     coverage: gr.HTML
-    kinds: gr.Plot
+    kinds: gr.HTML
     memory_notes: gr.HTML
 
 
@@ -60,7 +60,7 @@ class ModelFile:
 def build_header() -> tuple[gr.HTML, gr.Button]:
     """The name, the tools for links and undo, and the button that copies the YAML from anywhere."""
     with gr.Row(elem_id="header"):
-        gr.HTML(tag("h1", "LoRA Explorer"), elem_id="brand", apply_default_css=False)
+        fragment(tag("h1", "LoRA Explorer"), "brand", script_of("chart_drawing.js") + script_of("chart_files.js"))
         gr.HTML(tag("a", "Settings ↓", href="#controls"), elem_id="jump", apply_default_css=False)
         tools = build_link_tools()
         return tools, gr.Button("Copy YAML", variant="primary", size="sm", elem_id="copy-yaml", scale=0)
@@ -108,7 +108,7 @@ def build_charts(
     """
     with gr.Column(elem_id="panel-memory"):
         with gr.Row(elem_id="head-memory"):
-            question("Where does the memory go at the peak?", "GiB · one training step, traced on the meta device")
+            question(memory_bar.ASKS, "GiB · one training step, traced on the meta device")
             picker = gr.Dropdown(
                 [one.name for one in cards], value=card.name, label="Card", elem_id="card", container=False, scale=0
             )
@@ -125,7 +125,7 @@ def build_charts(
         )
     with gr.Row(elem_id="explain", elem_classes="charts"):
         with gr.Column(elem_id="panel-step", min_width=0):
-            question("When in the step is the peak?", "bytes alive at once, above what is always there")
+            question(step_curve.ASKS, "bytes alive at once, above what is always there")
             peak = fragment(Html(""), "step-curve")
         with gr.Column(elem_id="panel-savings", min_width=0):
             question("What would save memory?", "one change at a time, each traced like the run itself")
@@ -134,13 +134,13 @@ def build_charts(
     with gr.Row(elem_classes="charts"):
         with gr.Column(min_width=0):
             with gr.Column(elem_id="panel-layers", min_width=0):
-                question("Which layers train how much?", "stronger: more trainable parameters")
+                question(heat_map.ASKS, "stronger: more trainable parameters")
                 heat = fragment(Html(""), "heat-map", script_of("layer_map.js"))
                 beneath_map()
                 matrices = fragment(Html(""), "matrices", script_of("matrices.js"))
             with gr.Column(elem_id="panel-kinds", min_width=0):
-                question("Which kinds of module hold the trainable parameters?", "")
-                kinds = gr.Plot(elem_id="params-by-kind", show_label=False, container=False)
+                question(kind_bars.ASKS, "")
+                kinds = fragment(Html(""), "params-by-kind")
         with gr.Column(min_width=0):
             with gr.Column(elem_id="panel-targets", min_width=0):
                 question("What did each target match?", "")

@@ -44,8 +44,6 @@ from lora_explorer.ui.yaml_answers import YamlAnswers
 START_RECIPE = "llama-3-8b-lora"
 # Uploads and archives, in seconds: looked through every hour, gone after a day.
 _FORGET_FILES = (3600, 86400)
-# A figure drawn while its tab was hidden does not know its width.
-MEASURE_AGAIN_JS = '() => { setTimeout(() => window.dispatchEvent(new Event("resize")), 50); }'
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,7 @@ def _build(answers: Answers, runs: RunAnswers) -> Page:
             tiles, pins = layout.build_tiles(card)
             build_tour()
             with gr.Tabs(elem_id="tabs"):
-                with gr.Tab("Explore", id="explore") as explore:
+                with gr.Tab("Explore", id="explore"):
                     answered, picker, segments = layout.build_charts(
                         cards(), card, tiles, lambda: map_edits.append(build_map_edits())
                     )
@@ -164,7 +162,6 @@ def _build(answers: Answers, runs: RunAnswers) -> Page:
             understanding = Understanding(map_edits[0], build_setting_about())
     tell("card", picker)
     tell("expandable_segments", segments)
-    explore.select(None, None, None, js=MEASURE_AGAIN_JS)
     text.select(None, None, None, js=yaml_page.OPENED_JS)
     tabs = PreviewTabs(runs, desks, run_card, run, kept)
     preview_page.wire_preview(tabs, preview=preview, history=history)

@@ -179,7 +179,7 @@ def build_run() -> RunPanels:
     """The run that is shown: progress and loss, the small pictures, then what it leaves."""
     with gr.Column(elem_id="panel-run", min_width=0):
         with gr.Row(elem_id="head-run"):
-            question("Is it learning?", "")
+            question(loss_chart.LEARNING_ASKS, "")
             stop = gr.Button("Stop", size="sm", elem_id="preview-stop", interactive=False, scale=0)
         progress = fragment(preview_progress.progress(None), "run-progress")
         loss = fragment(loss_chart.loss_chart(RunStory()), "run-loss")
@@ -212,7 +212,7 @@ def build_run() -> RunPanels:
 def build_history() -> HistoryPanels:
     """Every kept run, and the curves of those that are picked."""
     with gr.Column(elem_id="panel-overlay", min_width=0):
-        question("Which one learns best?", "pick up to 7 runs below")
+        question(loss_chart.OVERLAY_ASKS, "pick up to 7 runs below")
         overlay = fragment(loss_chart.overlaid(()), "run-overlay")
     with gr.Column(elem_id="panel-history", min_width=0):
         question("Which runs are kept?", "newest first")

@@ -63,7 +63,7 @@ def build_yaml(text: str, copy: gr.Button) -> YamlTab:
                     html_template=_views(),
                     elem_id="yaml-view",
                     apply_default_css=False,
-                    js_on_load=script_of("yaml_view.js"),
+                    js_on_load=script_of("yaml_view.js") + script_of("editor_ink.js"),
                 )
                 reading = fragment(_READING, "yaml-reading", script_of("kept_open.js") + script_of("yaml_reading.js"))
         file = gr.HTML(

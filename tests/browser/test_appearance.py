@@ -29,7 +29,7 @@ def sized(request: pytest.FixtureRequest, chromium: Browser, server: str) -> Ite
 
 def test_the_page_fits_its_width_and_is_kept_as_a_picture(sized: tuple[Page, Path]) -> None:
     page, picture = sized
-    expect(page.locator("#params-by-kind .js-plotly-plot")).to_be_visible(timeout=20_000)
+    expect(page.locator("#params-by-kind .kind-bars")).to_be_visible(timeout=20_000)
     picture.parent.mkdir(exist_ok=True)
     page.screenshot(path=picture, full_page=True)
     overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
@@ -75,7 +75,7 @@ def test_nothing_moves_when_numbers_change(page: Page) -> None:
       const { x, y, width, height } = e.getBoundingClientRect(); return [x, y, width, height].map(Math.round);
     })"""
     page.wait_for_selector("#peak-memory[data-value]", timeout=FIRST_COUNT_MS)
-    page.wait_for_selector("#params-by-kind .js-plotly-plot")
+    page.wait_for_selector("#params-by-kind .kind-bars")
     before = page.evaluate(places)
     peak = page.get_attribute("#peak-memory", "data-value") or ""
     page.locator("#lora_r input[type=range]").fill("250")

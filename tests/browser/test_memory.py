@@ -24,7 +24,7 @@ def weighed(page: Page) -> Page:
     """The page with its first memory figure, the verdicts of all cards, and its charts."""
     page.wait_for_selector("#peak-memory[data-value]", timeout=FIRST_COUNT_MS)
     expect(page.locator("#cards .chip")).not_to_have_count(0, timeout=TRACED_MS)
-    expect(page.locator("#params-by-kind .js-plotly-plot")).to_be_attached(timeout=TRACED_MS)
+    expect(page.locator("#params-by-kind .kind-bars")).to_be_attached(timeout=TRACED_MS)
     return page
 
 

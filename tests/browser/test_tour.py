@@ -120,7 +120,7 @@ def test_it_goes_through_all_stops_in_order_marks_each_and_keeps_it_in_sight(vis
 
 def test_marking_moves_nothing(visits: Any) -> None:
     page = visits(reduced_motion="reduce")
-    expect(page.locator("#params-by-kind .js-plotly-plot")).to_be_visible(timeout=20_000)
+    expect(page.locator("#params-by-kind .kind-bars")).to_be_visible(timeout=20_000)
     expect(page.locator("#savings li").first).to_be_visible(timeout=60_000)
     places = page.evaluate(PLACES)
     begin(page)

@@ -100,22 +100,6 @@ def test_a_regex_opened_from_a_file_shows_and_survives_another_change(page: Page
     assert yaml.safe_load(_downloaded(page, tmp_path))["lora_target_modules"] == r".*self_attn\.(q|v)_proj"
 
 
-def test_a_figure_drawn_behind_the_yaml_tab_has_the_width_of_its_panel_when_it_is_seen(page: Page) -> None:
-    page.wait_for_selector("#params-by-kind .js-plotly-plot")
-    type_yaml(page, yaml_text_in_its_tab(page).replace("lora_r: 32", "lora_r: 8"))
-    expect_trainable_params(page, 83_886_080 // 4)
-    page.wait_for_timeout(1000)
-    open_tab(page, "Explore")
-    widths = """() => [document.querySelector('#params-by-kind .main-svg').getBoundingClientRect().right,
-      document.querySelector('#panel-kinds').getBoundingClientRect().right]"""
-    page.wait_for_function(f"() => {{ const [figure, panel] = ({widths})(); return figure <= panel; }}", timeout=5000)
-
-
-def yaml_text_in_its_tab(page: Page) -> str:
-    open_tab(page, "YAML")
-    return yaml_text(page)
-
-
 def _downloaded(page: Page, folder: Path) -> str:
     with page.expect_download() as waiting:
         page.locator("#download-yaml").click()
