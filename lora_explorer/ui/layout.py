@@ -21,6 +21,7 @@ from lora_explorer.ui.pins import build_pins
 
 ASSETS = Path(__file__).parent / "assets"
 LOADING = "Loading PyTorch, transformers and PEFT: a few seconds, once."
+_OF_THE_WHOLE_PAGE = ("keyboard.js", "chart_drawing.js", "chart_files.js")
 SEGMENTS = "Expandable segments"
 ABOUT_SEGMENTS = (
     "PYTORCH_ALLOC_CONF=expandable_segments:True, an environment variable that Axolotl sets unless it is set already. "
@@ -60,7 +61,7 @@ class ModelFile:
 def build_header() -> tuple[gr.HTML, gr.Button]:
     """The name, the tools for links and undo, and the button that copies the YAML from anywhere."""
     with gr.Row(elem_id="header"):
-        fragment(tag("h1", "LoRA Explorer"), "brand", script_of("chart_drawing.js") + script_of("chart_files.js"))
+        fragment(tag("h1", "LoRA Explorer"), "brand", "".join(map(script_of, _OF_THE_WHOLE_PAGE)))
         gr.HTML(tag("a", "Settings ↓", href="#controls"), elem_id="jump", apply_default_css=False)
         tools = build_link_tools()
         return tools, gr.Button("Copy YAML", variant="primary", size="sm", elem_id="copy-yaml", scale=0)

@@ -13,6 +13,9 @@ from lora_explorer.settings import SETTINGS
 from lora_explorer.ui.layout import ASSETS
 from lora_explorer.ui.page import build_page
 
+MOST_COMPONENTS, MOST_HANDLERS = 330, 180
+"""Each takes its time when the page is opened: there were 255 and 131 when this was written."""
+
 
 @pytest.fixture(scope="module", params=[False, True], ids=["mine", "public"])
 def config(request: pytest.FixtureRequest) -> dict[str, Any]:
@@ -37,6 +40,11 @@ def test_widgets_stand_in_the_order_in_which_settings_are_declared_first_ones_fi
     ]
     keys = set(expected)
     assert [element for element in ids if element in keys] == expected
+
+
+def test_the_page_is_of_few_components(config: dict[str, Any]) -> None:
+    assert len(config["components"]) <= MOST_COMPONENTS
+    assert len(config["dependencies"]) <= MOST_HANDLERS
 
 
 def test_no_handler_is_offered_as_an_endpoint(config: dict[str, Any]) -> None:
