@@ -44,7 +44,9 @@ def _figures(table: DataTable, sequence_len: int) -> Iterator[Html]:
     yield _figure(words.counted(table.read_rows, "row"), f"{table.label} · {table.type}")
     yield _figure(words.exact_count(table.train_rows), "rows to train on")
     yield _figure(words.exact_count(table.evaluation_rows), "kept aside")
-    yield _figure(f"{table.trained_tokens:,} of {table.tokens:,}", f"tokens trained on · {table.trained_share:.0%}")
+    yield _figure(
+        f"{table.trained_tokens:,} of {table.tokens:,}", f"tokens trained on · {100 * table.trained_share:.0f} %"
+    )
     yield _figure(f"{table.median_tokens:,} · {table.longest_tokens:,}", "tokens: median · longest row")
     yield _figure(words.exact_count(table.cut_rows), f"cut at {sequence_len:,} tokens")
     if table.long_rows:

@@ -37,7 +37,9 @@ def plan_card(
     unknown: why no memory is predicted. has_bundled: whether the bundled model is there, to be trained instead.
     """
     rows = f"{plan.micro_batch_size} × {plan.sequence_len:,} tokens"
-    accumulated = f" × {plan.gradient_accumulation_steps} micro-batches" if plan.gradient_accumulation_steps > 1 else ""
+    accumulated = (
+        f" × {plan.gradient_accumulation_steps:,} micro-batches" if plan.gradient_accumulation_steps > 1 else ""
+    )
     layers = f" · {words.counted(plan.layers, 'layer')}" if plan.layers else ""
     what = f"{_DEVICES.get(plan.device, plan.device)} in {plan.dtype}{layers} · at most {rows}{accumulated} a step"
     return tag(

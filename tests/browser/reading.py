@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
+TABS = ("Explore", "Presets", "Fit", "Compare", "Preview", "YAML", "History")
+WAITED_FOR = ".weighing, [data-stale], .pending, .asking, .old, .now-old"
+"""What is faint until its answer has come."""
+
 
 def trainable_params(page: Page) -> int:
     return int(page.get_attribute("#trainable-params", "data-value") or -1)

@@ -9,10 +9,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from browser.conftest import FIRST_COUNT_MS, ROOT
+from browser.reading import TABS, WAITED_FOR, open_tab
 
 pytestmark = pytest.mark.browser
 
 WIDTHS = (390, 1024, 1440)
+OVERFLOW_JS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 SCREENSHOTS = ROOT / "screenshots"
 
 
@@ -32,8 +34,18 @@ def test_the_page_fits_its_width_and_is_kept_as_a_picture(sized: tuple[Page, Pat
     expect(page.locator("#params-by-kind .kind-bars")).to_be_visible(timeout=20_000)
     picture.parent.mkdir(exist_ok=True)
     page.screenshot(path=picture, full_page=True)
-    overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert overflow <= 0
+    assert page.evaluate(OVERFLOW_JS) <= 0
+
+
+def test_every_tab_fits_the_width(sized: tuple[Page, Path]) -> None:
+    page, _ = sized
+    too_wide = []
+    for name in TABS:
+        open_tab(page, name)
+        page.wait_for_function(f"() => !document.querySelector('{WAITED_FOR}')", timeout=FIRST_COUNT_MS)
+        if page.evaluate(OVERFLOW_JS) > 0:
+            too_wide.append(name)
+    assert too_wide == []
 
 
 def test_no_headline_number_is_cut_off(sized: tuple[Page, Path]) -> None:
