@@ -53,8 +53,8 @@ def scale(value: float) -> str:
 
 
 def short_number(value: float) -> str:
-    """2.31, or 2e-05: three digits that count."""
-    return f"{value:.3g}"
+    """2.31, 4,920 or 2e-05: three digits that count, and large numbers whole."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def power(value: float) -> str:

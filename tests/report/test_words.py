@@ -44,3 +44,8 @@ def test_runs_of_numbers_are_told_as_spans(numbers: tuple[int, ...], text: str) 
 
 def test_one_module_is_not_told_in_the_plural() -> None:
     assert (words.counted(1, "module"), words.counted(224, "module")) == ("1 module", "224 modules")
+
+
+@pytest.mark.parametrize(("value", "text"), [(2.314, "2.31"), (998.7, "999"), (4921.6, "4,922"), (2e-5, "2e-05")])
+def test_a_large_number_on_an_axis_is_written_whole(value: float, text: str) -> None:
+    assert words.short_number(value) == text
