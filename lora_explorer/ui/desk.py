@@ -17,7 +17,7 @@ import gradio as gr
 from lora_explorer.ui.draft import Draft
 
 TOUCHED = "setting-touched"
-"""The DOM event by which a widget tells: detail {name, value}."""
+"""The DOM event by which a widget tells: detail {name, value}, of a list of choices also {list}, its elem_id."""
 WEIGHED = "memory-known"
 """The DOM event by which the page tells that an answer about memory has come: detail is the question's number."""
 AT_FAULT = "settings-at-fault"
@@ -69,10 +69,13 @@ def tell(name: str, widget: Any, by: str = TOUCHED) -> None:
     # shows for a file counts as untouched.
     silent = isinstance(widget, gr.Textbox) or (isinstance(widget, gr.Dropdown) and widget.multiselect)
     event = widget.change if silent else widget.input
-    event(None, widget, None, js=f"(value) => {{ {touch_js(name, 'value', by)} }}", show_progress="hidden")
+    # It tells also when it is only left, which is for the desk to find out.
+    choices = widget.elem_id if isinstance(widget, gr.Dropdown) and not silent else None
+    event(None, widget, None, js=f"(value) => {{ {touch_js(name, 'value', by, choices)} }}", show_progress="hidden")
 
 
-def touch_js(name: str, value: str, by: str = TOUCHED) -> str:
-    """A JavaScript statement that tells the desk. value: a JavaScript expression."""
-    detail = f"{{ name: {json.dumps(name)}, value: {value} }}"
+def touch_js(name: str, value: str, by: str = TOUCHED, choices: str | None = None) -> str:
+    """A JavaScript statement that tells the desk. value: a JavaScript expression. choices: the id of a list of them."""
+    chosen_from = f", list: {json.dumps(choices)}" if choices else ""
+    detail = f"{{ name: {json.dumps(name)}, value: {value}{chosen_from} }}"
     return f'document.dispatchEvent(new CustomEvent("{by}", {{ detail: {detail} }}));'

@@ -83,3 +83,6 @@ def test_from_a_preset_to_the_yaml_with_the_keyboard_alone(walked: Page) -> None
         arg=f"lora_r: {rank}\n",
         timeout=WAIT_MS,
     )
+    walk_to(walked, '[data-tool="undo"]', "Shift+Tab")
+    walked.keyboard.press("Enter")
+    assert expect_another_count(walked, moved) == opened

@@ -90,7 +90,9 @@ def test_a_step_that_cannot_be_traced_leaves_a_marked_lower_bound(weighed: Page)
 
 def test_a_saving_that_is_pressed_changes_the_widgets_the_count_and_the_yaml(weighed: Page) -> None:
     row = weighed.locator("#savings li[data-setting=load_in_4bit] button")
-    expect(row).to_be_visible(timeout=TRACED_MS)
+    expect(weighed.locator("#savings")).not_to_contain_text("Each change", timeout=TRACED_MS)
+    weighed.locator("#savings summary").click()
+    expect(row).to_be_visible()
     before_bytes = process_bytes(weighed)
     row.focus()
     weighed.keyboard.press("Enter")

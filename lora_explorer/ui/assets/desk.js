@@ -66,7 +66,16 @@ const touch = (held) => {
     write();
   }
 };
-document.addEventListener(TOUCHED, ({ detail: { name, value } }) => touch({ [name]: value }));
+// A list of choices that the keyboard comes to and leaves again tells what it showed all along.
+const shownBefore = new WeakMap();
+addEventListener("focusin", ({ target }) => shownBefore.set(target, target.value));
+const isOnlyLeft = (list, name) => {
+  const field = list && document.getElementById(list)?.querySelector("input");
+  return field && !(name in props.value.touched) && shownBefore.get(field) === field.value;
+};
+document.addEventListener(TOUCHED, ({ detail: { name, value, list } }) => {
+  if (!isOnlyLeft(list, name)) touch({ [name]: value });
+});
 // A saving that is pressed changes several settings at once; the server tells their widgets.
 document.addEventListener("click", ({ target }) => {
   const pressed = target.closest?.("[data-touches]")?.dataset.touches;
