@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lora_explorer.report import advice, lower_bound, verdicts
+from lora_explorer.report import advice, lower_bound, several_cards, verdicts
 from lora_explorer.report.html import Html, join, tag
 
 if TYPE_CHECKING:
     from lora_explorer.exploration.advice import Advice
     from lora_explorer.exploration.card_offers import CardOffer
     from lora_explorer.exploration.search import Largest
+    from lora_explorer.exploration.several_cards import TogetherFit
     from lora_explorer.memory import Card, CardFit
     from lora_explorer.memory.lower_bound import LowerBound
 
@@ -27,6 +28,7 @@ _CHANGES = {
     False: ("What would make it fit?", "one change at a time, traced; with what it costs and the source"),
 }
 _NO_SIZE = "Not even the smallest batch, length or rank fits alone: it takes another change."
+_SEVERAL = ("What do several of this card come to?", "the same run side by side")
 _WAITING = "Waiting for the figure…"
 
 
@@ -35,6 +37,7 @@ class Found:
     """What is known so far. tried, total: of the single changes. offers: None while they are not known.
 
     together: the few changes that are enough where no single one is. has_sought: whether they have been looked for.
+    several: what the run comes to on several of the card.
     """
 
     fit: CardFit
@@ -46,6 +49,7 @@ class Found:
     together: Advice | None = None
     has_sought: bool = False
     offers: tuple[CardOffer, ...] | None = None
+    several: tuple[TogetherFit, ...] = ()
 
     @property
     def is_helped(self) -> bool:
@@ -87,10 +91,15 @@ def fit_panel(found: Found, presses: Presses) -> Html:
     return join(verdicts.verdict_line(found.fit, "fit-verdict"), *panels)
 
 
-def cards_panel(offers: Sequence[CardOffer] | None, presses: Presses) -> Html:
-    """The other way round; None while they are not known."""
+def cards_panel(found: Found, presses: Presses) -> Html:
+    """The other way round: which other cards, and what several of this one come to."""
     waits = tag("p", "All cards are being looked at…", class_="quiet-line")
-    return _cards(waits if offers is None else advice.offer_list(offers, touches=presses.offer))
+    others = waits if found.offers is None else advice.offer_list(found.offers, touches=presses.offer)
+    return join(_cards(others), _panel("fit-several", *_SEVERAL, _several(found)))
+
+
+def _several(found: Found) -> Html:
+    return several_cards.several_cards(found.several) if found.several else tag("p", _WAITING, class_="quiet-line")
 
 
 def no_cards() -> Html:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lora_explorer.exploration.card_offers import CardOffer
     from lora_explorer.exploration.pace import Pace
     from lora_explorer.exploration.prediction import Prediction, Question
+    from lora_explorer.exploration.several_cards import TogetherFit
     from lora_explorer.memory import MemoryEstimate
 
 
@@ -57,6 +58,12 @@ class Background:
 
         offers: tuple[CardOffer, ...] = self._ask(find_offers, question)
         return offers
+
+    def together(self, question: Question) -> tuple[TogetherFit, ...]:
+        """What the run comes to on several of the question's card. Raises ExplorerError."""
+        from lora_explorer.exploration.several_cards import WAYS, fit_together
+
+        return tuple(self._ask(fit_together, question, way) for way in WAYS)
 
     def _ask(self, asked: Callable[..., Any], *about: Any) -> Any:
         self._go_on()

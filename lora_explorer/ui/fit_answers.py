@@ -63,7 +63,7 @@ class FitAnswers:
         presses = presses_of(question.recipe)
         try:
             for found in self._found(question, background):
-                yield fit_panel.fit_panel(found, presses), fit_panel.cards_panel(found.offers, presses)
+                yield fit_panel.fit_panel(found, presses), fit_panel.cards_panel(found, presses)
         except MemoryUnknown as error:
             bound = self.answers.lower_bound(question.recipe, question.base_model, question.cards[0], str(error))
             unknown = fit_panel.Unknown(str(error), question.cards[0], bound)
@@ -88,6 +88,8 @@ class FitAnswers:
             found = replace(found, single=rank_advice(single), tried=len(single))
             yield found
         found = replace(found, offers=background.offers(question))
+        yield found
+        found = replace(found, several=background.together(question))
         yield found
         if not found.is_helped:
             found = replace(found, together=find_combination(situation), has_sought=True)

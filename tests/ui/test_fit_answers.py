@@ -13,6 +13,8 @@ import gradio as gr
 import pytest
 
 from lora_explorer.base_models import Access
+from lora_explorer.exploration.prediction import Question
+from lora_explorer.exploration.several_cards import WAYS, fit_together
 from lora_explorer.ui.answers import Answers
 from lora_explorer.ui.draft import Draft
 from lora_explorer.ui.fit_answers import FitAnswers
@@ -113,6 +115,15 @@ def test_a_card_that_is_offered_holds_the_run() -> None:
     assert len(offers) == 8
     for touches, *_ in offers:
         assert peak(applied(sent("does not fit"), touches))[1] in ("fits", "tight")
+
+
+def test_on_several_cards_each_needs_what_the_library_says() -> None:
+    rows = re.findall(r'class="number" data-value="(\d+)"', answer("does not fit")[1])
+    draft = Draft.from_page(sent("does not fit"))
+    read = ANSWERS.read(draft)
+    question = Question(read.recipe, read.base_model, (draft.held_against(),), draft.expandable_segments)
+    fits = [fit_together(question, way).fit for way in WAYS]
+    assert [int(size) for size in rows] == [fit.process_bytes for fit in fits if fit]
 
 
 def test_answers_end_when_the_visitor_asks_about_another_draft() -> None:
