@@ -7,13 +7,14 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from lora_explorer.report import words
-from lora_explorer.report.html import Html, join, tag
+from lora_explorer.report.html import Html, tag
 from lora_explorer.report.notes import complaint
 
 if TYPE_CHECKING:
     from lora_explorer.preview.data import DataTable, Piece, TableRow
 
-_KEY = "Marked tokens are trained on: their loss counts. The others are only read."
+_MARKED = "Marked"
+_KEY = " tokens are trained on: their loss counts. The others are only read."
 _USES = {
     "train": "trained on",
     "evaluation": "kept aside",
@@ -30,7 +31,7 @@ def data_table(table: DataTable, sequence_len: int) -> Html:
         complaint(table.problem) if table.problem else None,
         tag("ul", *_figures(table, sequence_len), class_="data-figures"),
         *(tag("p", note, class_="quiet-line") for note in table.notes),
-        tag("p", tag("mark", "Marked"), _KEY.removeprefix("Marked"), class_="quiet-line"),
+        tag("p", tag("mark", _MARKED), _KEY, class_="quiet-line"),
         tag("ol", *(_row(row) for row in table.rows), class_="data-rows", tabindex=0, aria_label="Rows as tokens"),
         id="preview-data-table",
         data_rows=table.read_rows,
@@ -65,7 +66,12 @@ def _row(row: TableRow) -> Html:
     about = f"{words.counted(row.length_tokens, 'token')}, {row.trained_tokens:,} trained · {use}{cut}"
     more = tag("span", f" … {row.hidden_tokens:,} more", class_="data-more") if row.hidden_tokens else None
     head = tag("div", tag("b", row.number), tag("span", about), class_="data-about")
-    return tag("li", head, tag("p", join(*_marked(row.pieces)), more), class_=None if use == "trained on" else "aside")
+    return tag(
+        "li",
+        head,
+        tag("p", tag("span", *_marked(row.pieces), translate="no"), more),
+        class_=None if use == "trained on" else "aside",
+    )
 
 
 def _marked(pieces: Iterable[Piece]) -> Iterator[Html]:

@@ -39,7 +39,7 @@ def run_notes(story: RunStory) -> Html:
 
 def log_lines(story: RunStory) -> Html:
     """What is worth reading, newest last and in sight."""
-    said = (tag("div", line) for line in reversed(story.log))
+    said = (tag("div", line, translate="no") for line in reversed(story.log))
     return tag("div", *said, class_="run-log", tabindex=0, role="log", aria_label="Log of the run")
 
 

@@ -17,8 +17,13 @@ def samples(story: RunStory) -> Html:
     blocks = (
         tag(
             "section",
-            tag("p", sample.prompt, class_="sample-prompt"),
-            tag("p", tag("span", "the rows say "), sample.expected, class_="sample-expected")
+            tag("p", sample.prompt, class_="sample-prompt", translate="no"),
+            tag(
+                "p",
+                tag("span", "the rows say "),
+                tag("span", sample.expected, translate="no"),
+                class_="sample-expected",
+            )
             if sample.expected
             else None,
             tag("div", _answer("before", sample.before), _answer("after", sample.after), class_="sample-pair"),
@@ -38,5 +43,5 @@ def _why_none(story: RunStory) -> str:
 
 
 def _answer(when: str, text: str) -> Html:
-    said = tag("p", text) if text.strip() else tag("p", "nothing", class_="quiet-line")
+    said = tag("p", text, translate="no") if text.strip() else tag("p", "nothing", class_="quiet-line")
     return tag("div", tag("h4", when), said, class_=f"sample-{when}")

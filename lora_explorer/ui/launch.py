@@ -9,6 +9,7 @@ from typing import Any
 
 from lora_explorer.preview.supervision.queue import RunQueue
 from lora_explorer.preview.supervision.standby import Standby
+from lora_explorer.ui import language
 from lora_explorer.ui.layout import ASSETS
 from lora_explorer.ui.page import Previews, build_page
 from lora_explorer.ui.theme import page_theme
@@ -38,6 +39,9 @@ def launch_page(host: str | None = "127.0.0.1", port: int | None = 7860, *, publ
         server_port=port,
         theme=page_theme(),
         css=style_sheets(),
+        head=language.head(),
+        i18n=language.choices_of(page),
+        app_kwargs={"routes": language.routes()},
         footer_links=["settings"],
         run_history=False,
         share=False,

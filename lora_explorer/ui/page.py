@@ -25,6 +25,7 @@ from lora_explorer.ui.fit_page import build_fit, wire_fit
 from lora_explorer.ui.following import show_pressed, show_replaced
 from lora_explorer.ui.gallery_answers import GalleryAnswers
 from lora_explorer.ui.gallery_page import build_gallery, wire_gallery
+from lora_explorer.ui.language import build_choice
 from lora_explorer.ui.link_answers import LinkAnswers
 from lora_explorer.ui.link_tools import wire_link_tools
 from lora_explorer.ui.map_edits import build_map_edits
@@ -160,6 +161,7 @@ def _build(answers: Answers, runs: RunAnswers) -> Page:
                 with gr.Tab("History", id="history") as history:
                     kept = preview_layout.build_history()
             understanding = Understanding(map_edits[0], build_setting_about())
+    build_choice()
     tell("card", picker)
     tell("expandable_segments", segments)
     text.select(None, None, None, js=yaml_page.OPENED_JS)

@@ -47,15 +47,15 @@ document.addEventListener("setting-touched", () => prepare(900));
 document.addEventListener("preview-opened", () => setTimeout(() => prepare(0), 60));
 document.addEventListener("preview-ready", attach);
 // After a lost connection Gradio loads the page again: whoever watched a run goes on watching it.
-const tabs = () => [...document.querySelectorAll("#tabs [role=tab]")];
-const openTab = (name) => tabs().find((tab) => tab.textContent.trim() === name)?.click();
+// By their ids: their names are in the visitor's language.
+const openTab = (id) => document.querySelector(`#tabs [role=tab][data-tab-id="${id}"]`)?.click();
 document.addEventListener("click", ({ target }) => {
   const tab = target.closest?.("#tabs [role=tab]");
-  if (tab) keep("sessionStorage", TAB, tab.textContent.trim());
+  if (tab) keep("sessionStorage", TAB, tab.dataset.tabId);
 });
 document.addEventListener("preview-ready", () => {
   const tab = kept("sessionStorage", TAB);
-  if (["Preview", "History"].includes(tab)) openTab(tab);
+  if (["preview", "history"].includes(tab)) openTab(tab);
 });
 // Another tab of this browser has started or opened a run.
 window.addEventListener("storage", ({ key }) => { if (key === RUN) attach(); });
@@ -78,7 +78,7 @@ document.addEventListener("click", ({ target }) => {
   }
   set({ asked: run });
   if (ASKS.includes(runAsk)) trigger(runAsk);
-  if (runAsk === "open") openTab("Preview");
+  if (runAsk === "open") openTab("preview");
 });
 // One click from what random weights cannot show to weights that can learn.
 document.addEventListener("click", ({ target }) => {

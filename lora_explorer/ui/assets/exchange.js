@@ -1,0 +1,113 @@
+// Every text is written in English, by whom it may be; those that a catalogue knows are exchanged here, before they are
+// painted. What somebody else wrote (YAML, code, data, answers of a model) stands in elements that say translate=no.
+const ATTRIBUTES = ["placeholder", "title", "aria-label", "data-heading"];
+const VERBATIM = '[translate="no"], textarea, pre, code, samp, kbd, .cm-editor, script, style';
+
+// A catalogue: whole texts, and sentences with {} where values stand, those with most words of their own first.
+const WORDS = /[A-Za-z]{2}/;
+const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+const patternOf = ([english, said]) => {
+  const parts = english.split("{}");
+  // A value that is put right behind a word may be empty.
+  const value = (part) => escaped(part) + (/\S$/.test(part) ? "(.*?)" : "(.+?)"), own = parts.join("");
+  const whole = new RegExp(`^${parts.slice(0, -1).map(value).join("")}${escaped(parts.at(-1))}$`, "s");
+  return { whole, said, first: parts[0], last: parts.at(-1), letters: own.replace(/[^A-Za-z]/g, "").length };
+};
+const open = (texts) => {
+  const entries = Object.entries(texts);
+  const patterns = entries.filter(([english]) => english.includes("{}")).map(patternOf);
+  return { texts: new Map(entries), patterns: patterns.sort((one, other) => other.letters - one.letters), known: new Map() };
+};
+
+let catalogue;
+const BETWEEN_SENTENCES = /(?<=[.?…]) (?=\S)/;
+const FIGURE = "(?:[−+≥≈]?[\\d.,]+%?|[×%]|[KMGT]iB|bytes)";
+const FIGURES_FIRST = new RegExp(`^((?:${FIGURE} )+)(.+)$`, "s"), FIGURES_LAST = new RegExp(`^(.+?)((?: ${FIGURE})+)$`, "s");
+const fill = (said, values) => {
+  let next = 0;
+  return said.replace(/\{(\d*)\}/g, (_, number) => values[number === "" ? next++ : Number(number)]);
+};
+// A sentence of few words of its own holds figures, names, code and what the catalogue knows; else it is another one.
+const isOfFewWords = ({ letters }) => letters < 8;
+const CODE = /_|\.\w|[[\]{}]/;
+const isPart = (value, said) =>
+  CODE.test(value) || (!/, | · /.test(value) && (!WORDS.test(value) || value !== said || !/\s/.test(value.trim())));
+const isSentence = (pattern, values, said) =>
+  !values.some((value) => BETWEEN_SENTENCES.test(value)) &&
+  (!isOfFewWords(pattern) || values.every((value, number) => isPart(value, said[number]))) &&
+  (pattern.letters > 0 || values.some((value, number) => value !== said[number]));
+const ofPattern = (text) => {
+  for (const pattern of catalogue.patterns) {
+    if (!text.startsWith(pattern.first) || !text.endsWith(pattern.last)) continue;
+    const values = pattern.whole.exec(text)?.slice(1), said = values?.map(translated);
+    if (values && isSentence(pattern, values, said)) return fill(pattern.said, said);
+  }
+  return undefined;
+};
+// Figures stay where they are, before or behind the words that they are of.
+const ofFigures = (text) => {
+  const [, before, words] = FIGURES_FIRST.exec(text) ?? [], [, name, behind] = FIGURES_LAST.exec(text) ?? [];
+  return before ? before + inLanguage(words) : behind && inLanguage(name) + behind;
+};
+const ofParts = (text) => {
+  for (const sign of [" · ", BETWEEN_SENTENCES, ", "]) {
+    const parts = text.split(sign), said = parts.map((part) => (parts.length > 1 ? inLanguage(part) : part));
+    // A list stays whole where one of its parts is not known.
+    const isKnown = sign !== ", " || said.every((part, number) => part !== parts[number] || !WORDS.test(part));
+    // What ends in Chinese or Japanese ends with a mark that is as wide as a space.
+    if (parts.length > 1 && isKnown) return said.join(sign.source ? " " : sign).replaceAll("。 ", "。");
+  }
+  return undefined;
+};
+const found = (text) =>
+  catalogue.texts.get(text) ?? catalogue.texts.get(text[0].toLowerCase() + text.slice(1)) ?? ofPattern(text) ??
+  ofFigures(text) ?? ofParts(text) ?? text;
+const inLanguage = (text) => {
+  if (!WORDS.test(text)) return text;
+  const { known } = catalogue;
+  if (known.size > 5000) known.clear();
+  if (!known.has(text)) known.set(text, found(text));
+  return known.get(text);
+};
+// Space around a text stays, and the comma of one that goes on.
+const translated = (text) => {
+  const [, before, words, behind] = /^([\s,]*)(.*?)(\s*)$/s.exec(text);
+  return catalogue && words ? before + inLanguage(words.replace(/\s+/g, " ")) + behind : text;
+};
+
+// What stood there in English, and what was put in its place: a text that is neither was written since.
+const before = new WeakMap();
+const exchange = (owner, name, now, put) => {
+  const all = before.get(owner) ?? {}, old = all[name];
+  const english = old?.said === now ? old.english : now, said = translated(english);
+  if (said === english && !old) return;
+  before.set(owner, { ...all, [name]: { english, said } });
+  if (said !== now) put(said);
+};
+const isVerbatim = (node) => (node.nodeType === 1 ? node : node.parentElement)?.closest(VERBATIM);
+const exchangeText = (node) => exchange(node, "text", node.data, (said) => (node.data = said));
+const exchangeAttributes = (element) => {
+  for (const name of ATTRIBUTES)
+    if (element.hasAttribute(name))
+      exchange(element, name, element.getAttribute(name), (said) => element.setAttribute(name, said));
+};
+const walk = (node) => {
+  if (node.nodeType === 3) return isVerbatim(node) || exchangeText(node);
+  if (node.nodeType !== 1 || isVerbatim(node)) return;
+  const walker = document.createTreeWalker(node, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT, (one) =>
+    one.nodeType === 1 && one.matches(VERBATIM) ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT);
+  for (let one = node; one; one = walker.nextNode()) one.nodeType === 3 ? exchangeText(one) : exchangeAttributes(one);
+};
+const watcher = new MutationObserver((changes) => {
+  for (const { type, target, addedNodes } of changes)
+    if (type === "childList") addedNodes.forEach(walk);
+    else if (!isVerbatim(target)) type === "characterData" ? exchangeText(target) : exchangeAttributes(target);
+});
+const WATCHED = { childList: true, subtree: true, characterData: true, attributes: true, attributeFilter: ATTRIBUTES };
+
+// Puts the page into the language of these texts; without any, back into English.
+export const exchangeAll = (texts) => {
+  catalogue = texts && open(texts);
+  walk(document.body);
+  watcher.observe(document.body, WATCHED);
+};
