@@ -36,12 +36,11 @@ def plan_card(
 
     unknown: why no memory is predicted. has_bundled: whether the bundled model is there, to be trained instead.
     """
-    rows = f"{plan.micro_batch_size} × {plan.sequence_len:,} tokens"
-    accumulated = (
-        f" × {plan.gradient_accumulation_steps:,} micro-batches" if plan.gradient_accumulation_steps > 1 else ""
-    )
+    times, tokens, batches = plan.micro_batch_size, plan.sequence_len, plan.gradient_accumulation_steps
+    one = f"{times} × {tokens:,} tokens"
+    rows = f"{times} × {tokens:,} tokens × {batches:,} micro-batches" if batches > 1 else one
     layers = f" · {words.counted(plan.layers, 'layer')}" if plan.layers else ""
-    what = f"{_DEVICES.get(plan.device, plan.device)} in {plan.dtype}{layers} · at most {rows}{accumulated} a step"
+    what = f"{_DEVICES.get(plan.device, plan.device)} in {plan.dtype}{layers} · at most {rows} a step"
     return tag(
         "div",
         tag("p", tag("b", _WEIGHTS[plan.weights]), f", {what}", class_="plan-what"),

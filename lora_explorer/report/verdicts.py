@@ -63,7 +63,8 @@ def headroom_in_words(fit: CardFit) -> str:
         return "kernels for it are missing"
     if fit.gives_cache_back:
         return "by giving its cache back"
-    return f"{words.gib(abs(fit.headroom_bytes))} GiB {'to spare' if fit.fits else 'short'}"
+    size = words.gib(abs(fit.headroom_bytes))
+    return f"{size} GiB to spare" if fit.fits else f"{size} GiB short"
 
 
 def accuracy_sentence(gpu: str | None = None) -> str:

@@ -29,7 +29,7 @@ const fill = (said, values) => {
 };
 // A sentence of few words of its own holds figures, names, code and what the catalogue knows; else it is another one.
 const isOfFewWords = ({ letters }) => letters < 8;
-const CODE = /_|\.\w|[[\]{}]/;
+const CODE = /_|\.[a-z]|[[\]{}]/;
 const isPart = (value, said) =>
   CODE.test(value) || (!/, | · /.test(value) && (!WORDS.test(value) || value !== said || !/\s/.test(value.trim())));
 const isSentence = (pattern, values, said) =>
@@ -49,19 +49,25 @@ const ofFigures = (text) => {
   const [, before, words] = FIGURES_FIRST.exec(text) ?? [], [, name, behind] = FIGURES_LAST.exec(text) ?? [];
   return before ? before + inLanguage(words) : behind && inLanguage(name) + behind;
 };
+// What stands between the parts of a list is a key as well; names of cards are parts that stay.
+const between = (sign) => {
+  const said = catalogue.texts.get(sign.trim());
+  return said && (/\w/.test(sign) ? ` ${said} ` : said);
+};
+const isKnown = (part, said) => part !== said || !WORDS.test(part) || /^[A-Z].*\d/.test(part);
+const ofList = (text, sign) => {
+  const parts = text.split(sign), said = parts.map((part) => (parts.length > 1 ? inLanguage(part) : part));
+  return parts.length > 1 && said.every((one, number) => isKnown(parts[number], one)) ? said.join(between(sign)) : undefined;
+};
+// A sentence ends with a mark that is as wide as a space.
+const ofSentences = (text) => text.split(BETWEEN_SENTENCES).map(inLanguage).join(" ").replace(/(?<=[。？]) /g, "");
 const ofParts = (text) => {
-  for (const sign of [" · ", BETWEEN_SENTENCES, ", "]) {
-    const parts = text.split(sign), said = parts.map((part) => (parts.length > 1 ? inLanguage(part) : part));
-    // A list stays whole where one of its parts is not known.
-    const isKnown = sign !== ", " || said.every((part, number) => part !== parts[number] || !WORDS.test(part));
-    // What ends in Chinese or Japanese ends with a mark that is as wide as a space.
-    if (parts.length > 1 && isKnown) return said.join(sign.source ? " " : sign).replaceAll("。 ", "。");
-  }
-  return undefined;
+  if (text.includes(" · ")) return text.split(" · ").map(inLanguage).join(" · ");
+  return BETWEEN_SENTENCES.test(text) ? ofSentences(text) : ofList(text, ", ") ?? ofList(text, " and ");
 };
 const found = (text) =>
   catalogue.texts.get(text) ?? catalogue.texts.get(text[0].toLowerCase() + text.slice(1)) ?? ofPattern(text) ??
-  ofFigures(text) ?? ofParts(text) ?? text;
+  ofParts(text) ?? ofFigures(text) ?? text;
 const inLanguage = (text) => {
   if (!WORDS.test(text)) return text;
   const { known } = catalogue;
@@ -72,7 +78,8 @@ const inLanguage = (text) => {
 // Space around a text stays, and the comma of one that goes on.
 const translated = (text) => {
   const [, before, words, behind] = /^([\s,]*)(.*?)(\s*)$/s.exec(text);
-  return catalogue && words ? before + inLanguage(words.replace(/\s+/g, " ")) + behind : text;
+  const lead = before.includes(",") && catalogue ? between(",") : before;
+  return catalogue && words ? lead + inLanguage(words.replace(/\s+/g, " ")) + behind : text;
 };
 
 // What stood there in English, and what was put in its place: a text that is neither was written since.

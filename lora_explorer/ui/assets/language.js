@@ -11,7 +11,7 @@ const offered = (tag) => {
 const kept = () => {
   try {
     const tag = localStorage.getItem(KEPT);
-    return tag in LANGUAGES ? tag : undefined;
+    return Object.hasOwn(LANGUAGES, tag) ? tag : undefined;
   } catch {
     return undefined;
   }
