@@ -35,10 +35,10 @@ _CODE = re.compile(r"[<>=;#|\\]|[a-z]-\{|-label |sans-serif|^sentence |\w\(|^[\w
 
 
 def texts_of_settings() -> Iterator[str]:
-    """Labels, help and groups."""
+    """Labels, help, what there is to know more, and groups."""
     yield from (group.value for group in Group)
     for setting in SETTINGS.values():
-        yield from (setting.label, setting.help)
+        yield from (setting.label, setting.help, *filter(None, [setting.explanation]))
 
 
 def texts_of_rules() -> Iterator[str]:

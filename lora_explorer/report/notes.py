@@ -59,10 +59,12 @@ def complaint(sentence: str) -> Html:
 
 def sentences(said: Iterable[str]) -> Html:
     """A list, in which what stands between backticks is code; nothing where there is none."""
-    listed = [tag("li", *_with_code(sentence)) for sentence in said]
+    listed = [with_code("li", sentence) for sentence in said]
     return tag("ul", *listed, class_="plan-notes") if listed else Html("")
 
 
-def _with_code(sentence: str) -> Iterator[object]:
-    for number, part in enumerate(sentence.split("`")):
-        yield tag("code", part) if number % 2 else part
+def with_code(element: str, sentence: str) -> Html:
+    """One element, in which what stands between backticks is code; then it holds the sentence as a whole as well."""
+    parts = sentence.split("`")
+    shown = (tag("code", part) if number % 2 else part for number, part in enumerate(parts))
+    return tag(element, *shown, data_sentence=sentence if len(parts) > 1 else None)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from lora_explorer.report.html import Html, join, tag
+from lora_explorer.report.notes import with_code
 from lora_explorer.settings import Setting
 
 _ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5})")
@@ -28,8 +29,8 @@ def setting_help(setting: Setting) -> Html:
     """Help, explanation and source."""
     return tag(
         "div",
-        tag("p", *_marked(setting.help)),
-        tag("p", *_marked(setting.explanation)),
+        with_code("p", setting.help),
+        with_code("p", setting.explanation),
         tag("p", "Source: ", *linked(setting.source), class_="quiet-line"),
         class_="about-help",
     )
@@ -50,9 +51,3 @@ def linked(source: str) -> Iterator[Html]:
         yield join(source)
     else:
         yield tag("a", source, href=address, target="_blank", rel="noopener noreferrer")
-
-
-def _marked(text: str) -> Iterator[Html]:
-    """What stands between backticks is code."""
-    for number, part in enumerate(text.split("`")):
-        yield tag("code", part) if number % 2 else join(part)

@@ -93,7 +93,17 @@ const exchange = (owner, name, now, put) => {
 };
 const isVerbatim = (node) => (node.nodeType === 1 ? node : node.parentElement)?.closest(VERBATIM);
 const exchangeText = (node) => exchange(node, "text", node.data, (said) => (node.data = said));
+// A sentence with code in it is one text, which its element holds beside its parts.
+const inParts = (sentence) => sentence.split("`").map((part, number) =>
+  number % 2 ? Object.assign(document.createElement("code"), { textContent: part }) : part);
+const exchangeSentence = (element) => {
+  const { sentence } = element.dataset, last = before.get(element)?.sentence?.said ?? sentence, said = translated(sentence);
+  if (said === last) return;
+  before.set(element, { ...before.get(element), sentence: { english: sentence, said } });
+  element.replaceChildren(...inParts(said));
+};
 const exchangeAttributes = (element) => {
+  if (element.dataset.sentence) exchangeSentence(element);
   for (const name of ATTRIBUTES)
     if (element.hasAttribute(name))
       exchange(element, name, element.getAttribute(name), (said) => element.setAttribute(name, said));
