@@ -13,8 +13,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import gradio as gr
+import yaml
 
+from lora_explorer import presets
 from lora_explorer.languages import key_of
+from lora_explorer.recipe_files import recipe_files
 from lora_explorer.settings import SETTINGS, Group
 from lora_explorer.settings.rules import RULES
 from lora_explorer.ui.page import build_page
@@ -24,14 +27,19 @@ ATTRIBUTES = frozenset({"placeholder", "title", "aria-label", "data-heading"})
 _PROPS = ("label", "info", "placeholder")
 _VERBATIM = frozenset({"textarea", "pre", "code", "samp", "kbd", "script", "style"})
 # Where code writes for the page; the terminal and what programs read stay English.
-_WRITERS = ("report", "ui")
+_WRITERS = ("report/**/*.py", "ui/**/*.py", "exports/axolotl/following.py", "exports/axolotl/filled_in.py")
 _ELSEWHERE = re.compile(r"terminal|records|launch|theme")
 # Arguments that nobody reads on the page.
 _UNSEEN = re.compile(
     r"class_|id|elem_.*|data_.*|style|role|type|name|d|js|encoding|href|viewBox|.*_template|event|lang"
 )
 _WORDS = re.compile(r"[a-z]{2,}[,;:]? [(\w{]|^[A-Z][a-z]+(?:$|[ .?:…])|^\{\} [a-z]{3,}|[a-z]{2,} \{\}")
-_CODE = re.compile(r"[<>=;#|\\]|[a-z]-\{|-label |sans-serif|^sentence |\w\(|^[\w.{}-]+$(?<![A-Z][a-z])|^\W|--")
+_CODE = re.compile(
+    r"[<>=#|\\]|;(?! )|\w\(|^[\w.{}-]+$(?<![A-Z][a-z])|^[^\w`{]|--"
+    r"|[a-z]-\{|-label |-screen|noopener|sans-serif|^sentence |^series |tool icon|^\{ name"
+)
+    r"[<>=#|\\]|;(?! )|[a-z]-\{|-label |-screen|noopener|sans-serif|^sentence |^series |tool icon|^\{ name|\w\(|^[\w.{}-]+$(?<![A-Z][a-z])|^[^\w`{]|--"
+)
 
 
 def texts_of_settings() -> Iterator[str]:
@@ -47,6 +55,15 @@ def texts_of_rules() -> Iterator[str]:
         yield key_of(rule.message)
         if rule.why:
             yield rule.why
+
+
+def texts_of_files() -> Iterator[str]:
+    """What the recipes that come along are for, and what keys mean that are no settings."""
+    for recipe in recipe_files():
+        yield from (recipe.title, recipe.purpose)
+    yield from yaml.safe_load((presets.folder() / "axolotl_meanings.yml").read_text(encoding="utf-8"))[
+        "meanings"
+    ].values()
 
 
 def texts_of_page(blocks: gr.Blocks) -> Iterator[str]:
@@ -95,10 +112,10 @@ class _Reader(HTMLParser):
 
 def texts_in_code() -> Iterator[str]:
     """Words for people in what writes fragments of the page."""
-    for folder in _WRITERS:
-        for file in sorted((PACKAGE / folder).rglob("*.py")):
-            if not _ELSEWHERE.search(file.stem):
-                yield from (text for text, seen in _literals(file) if seen and is_for_people(text))
+    files = (file for pattern in _WRITERS for file in sorted(PACKAGE.glob(pattern)))
+    for file in files:
+        if not _ELSEWHERE.search(file.stem):
+            yield from (text for text, seen in _literals(file) if seen and is_for_people(text))
 
 
 def texts_in_scripts() -> Iterator[str]:
@@ -108,7 +125,8 @@ def texts_in_scripts() -> Iterator[str]:
 
 def is_for_people(text: str) -> bool:
     """Words, and not names, styles or code."""
-    return bool(_WORDS.search(text)) and not _CODE.search(text)
+    own_letters = sum(sign.isalpha() for sign in text)
+    return own_letters > 4 and bool(_WORDS.search(text)) and not _CODE.search(text)
 
 
 def is_known(text: str, known: Mapping[str, str]) -> bool:
@@ -136,7 +154,7 @@ def written_anywhere() -> frozenset[str]:
     scripts = (text for file in (PACKAGE / "ui" / "assets").glob("*.js") for text in script_literals(file))
     pages = (build_page(public=public) for public in (False, True))
     shown = (in_one(text) for blocks in pages for text in texts_of_page(blocks))
-    return frozenset((*code, *scripts, *shown, *texts_of_settings(), *texts_of_rules()))
+    return frozenset((*code, *scripts, *shown, *texts_of_files(), *texts_of_settings(), *texts_of_rules()))
 
 
 def script_literals(file: Path) -> Iterator[str]:

@@ -11,6 +11,7 @@ from language_texts import (
     is_written,
     texts_in_code,
     texts_in_scripts,
+    texts_of_files,
     texts_of_page,
     texts_of_rules,
     texts_of_settings,
@@ -33,6 +34,7 @@ AS_IT_IS = frozenset(
         "not set: 1e-06",
         "axolotl train",
         "lora-explorer check",
+        "lora-explorer presets",
         "input, textarea",
     }
 )
@@ -53,6 +55,11 @@ def test_every_setting_has_its_label_and_help(language: str) -> None:
 @EVERY_LANGUAGE
 def test_every_rule_between_settings_has_its_sentence(language: str) -> None:
     assert _without_translation(set(texts_of_rules()), language) == []
+
+
+@EVERY_LANGUAGE
+def test_every_preset_and_every_key_of_axolotl_is_explained(language: str) -> None:
+    assert _without_translation(set(texts_of_files()), language) == []
 
 
 @EVERY_LANGUAGE
