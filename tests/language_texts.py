@@ -27,7 +27,15 @@ ATTRIBUTES = frozenset({"placeholder", "title", "aria-label", "data-heading"})
 _PROPS = ("label", "info", "placeholder")
 _VERBATIM = frozenset({"textarea", "pre", "code", "samp", "kbd", "script", "style"})
 # Where code writes for the page; the terminal and what programs read stay English.
-_WRITERS = ("report/**/*.py", "ui/**/*.py", "exports/axolotl/following.py", "exports/axolotl/filled_in.py")
+_WRITERS = (
+    "report/**/*.py",
+    "ui/**/*.py",
+    "exports/axolotl/following.py",
+    "exports/axolotl/filled_in.py",
+    "exploration/costs.py",
+    "speed/estimate.py",
+    "speed/expectation.py",
+)
 _ELSEWHERE = re.compile(r"terminal|records|launch|theme")
 # Arguments that nobody reads on the page.
 _UNSEEN = re.compile(
@@ -36,9 +44,7 @@ _UNSEEN = re.compile(
 _WORDS = re.compile(r"[a-z]{2,}[,;:]? [(\w{]|^[A-Z][a-z]+(?:$|[ .?:…])|^\{\} [a-z]{3,}|[a-z]{2,} \{\}")
 _CODE = re.compile(
     r"[<>=#|\\]|;(?! )|\w\(|^[\w.{}-]+$(?<![A-Z][a-z])|^[^\w`{]|--"
-    r"|[a-z]-\{|-label |-screen|noopener|sans-serif|^sentence |^series |tool icon|^\{ name"
-)
-    r"[<>=#|\\]|;(?! )|[a-z]-\{|-label |-screen|noopener|sans-serif|^sentence |^series |tool icon|^\{ name|\w\(|^[\w.{}-]+$(?<![A-Z][a-z])|^[^\w`{]|--"
+    r"|[a-z]-\{|-label |-screen|noopener|sans-serif|^sentence |^series |tool icon|arXiv|^Axolotl 0|num_items|^\{ name"
 )
 
 

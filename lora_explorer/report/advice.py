@@ -117,7 +117,7 @@ def offer_in_words(offer: CardOffer) -> str:
     if offer.usd_per_million_tokens is not None:
         prices.append(f"about {speed_words.usd(offer.usd_per_million_tokens)} a million tokens")
     verdict = verdicts.sentence_of(offer.fit).removesuffix(".")
-    return f"{'; '.join(filter(None, (verdict, ', '.join(prices))))}."
+    return f"{verdict}; {', '.join(prices)}." if prices else f"{verdict}."
 
 
 def price_sources(offers: Iterable[CardOffer]) -> tuple[str, ...]:

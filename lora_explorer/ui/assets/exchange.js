@@ -30,8 +30,10 @@ const fill = (said, values) => {
 // A sentence of few words of its own holds figures, names, code and what the catalogue knows; else it is another one.
 const isOfFewWords = ({ letters }) => letters < 8;
 const CODE = /_|\.[a-z]|[[\]{}]/;
+const NAME = /^[A-Z].*\d/;
 const isPart = (value, said) =>
-  CODE.test(value) || (!/, | · /.test(value) && (!WORDS.test(value) || value !== said || !/\s/.test(value.trim())));
+  CODE.test(value) ||
+  (!value.includes(" · ") && (!WORDS.test(value) || value !== said || NAME.test(value) || !/\s/.test(value.trim())));
 const isSentence = (pattern, values, said) =>
   !values.some((value) => BETWEEN_SENTENCES.test(value)) &&
   (!isOfFewWords(pattern) || values.every((value, number) => isPart(value, said[number]))) &&
@@ -54,7 +56,7 @@ const between = (sign) => {
   const said = catalogue.texts.get(sign.trim());
   return said && (/\w/.test(sign) ? ` ${said} ` : said);
 };
-const isKnown = (part, said) => part !== said || !WORDS.test(part) || /^[A-Z].*\d/.test(part);
+const isKnown = (part, said) => part !== said || !WORDS.test(part) || NAME.test(part);
 const ofList = (text, sign) => {
   const parts = text.split(sign), said = parts.map((part) => (parts.length > 1 ? inLanguage(part) : part));
   return parts.length > 1 && said.every((one, number) => isKnown(parts[number], one)) ? said.join(between(sign)) : undefined;
@@ -67,7 +69,7 @@ const ofParts = (text) => {
 };
 const found = (text) =>
   catalogue.texts.get(text) ?? catalogue.texts.get(text[0].toLowerCase() + text.slice(1)) ?? ofPattern(text) ??
-  ofParts(text) ?? ofFigures(text) ?? text;
+  ofParts(text) ?? ofFigures(text) ?? ofPattern(`${text}.`)?.replace(/[。.]$/, "") ?? text;
 const inLanguage = (text) => {
   if (!WORDS.test(text)) return text;
   const { known } = catalogue;
