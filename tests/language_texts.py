@@ -149,7 +149,7 @@ def is_known(text: str, known: Mapping[str, str]) -> bool:
 def is_written(text: str) -> bool:
     """Whether the package holds a text: alone, behind a value or a comma, or as a counted noun."""
     counted = re.fullmatch(r"\{\} ([\w ]+?)s?", text)
-    forms = (text, re.sub(r"^\{\}[,:]? ", "", text), f", {text}", counted[1] if counted else text)
+    forms = (text, re.sub(r"^\{\}[,:]? ", "", text), f", {text}", f"{{}}; {text}", counted[1] if counted else text)
     return any(form in written_anywhere() for form in forms)
 
 

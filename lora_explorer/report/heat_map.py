@@ -109,6 +109,7 @@ def _name(row: MapRow) -> Html:
     if not row.is_editable:
         return tag("code", row.name, class_="heat-name", title=row.name)
     some, whole = bool(row.cells), len(row.cells) == len(row.layers)
+    layers = words.counted(len(row.layers), "layer")
     return tag(
         "button",
         row.name,
@@ -116,7 +117,7 @@ def _name(row: MapRow) -> Html:
         class_="heat-name",
         tabindex=-1,
         aria_pressed=str(whole).lower() if whole or not some else "mixed",
-        title=f"{'Do not train' if whole else 'Train'} {row.name} in {words.counted(len(row.layers), 'layer')}",
+        title=f"Do not train {row.name} in {layers}" if whole else f"Train {row.name} in {layers}",
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lora_explorer.report import words
-from lora_explorer.report.html import Html, tag
+from lora_explorer.report.html import Html, join, tag
 from lora_explorer.settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _row(saving: Saving, most: int, touches: Touches) -> Html:
     share = 100 * max(saving.saved_bytes, 0) / max(most, 1)
     others = [name for name in saving.changes if name != saving.setting]
     change = change_in_words(saving)
-    also = f" with {', '.join(_key(name) for name in others)}" if others else None
+    also = join(" with ", tag("span", ", ".join(_key(name) for name in others), translate="no")) if others else None
     name = tag("span", tag("code", f"{_key(saving.setting)}: {_yaml(saving.value)}"), also, class_="saving-change")
     bar = tag("span", tag("span", style=f"width:{share:.1f}%"), class_="bar", aria_hidden="true")
     size = tag("b", _size(saving), data_value=saving.saved_bytes)

@@ -23,8 +23,8 @@ ENGLISH = r"""() => {
       if (/[a-z]{2,} [a-z]+ [a-z]{2,}/.test(text)) found.add(text.trim());
   return [...found];
 }"""
-# Names of cards and of PyTorch's attention.
-NAMES = ("(one of two dies)", "scaled dot product")
+# Names of cards, of PyTorch's attention, of papers and of who publishes prices.
+NAMES = ("(one of two dies)", "scaled dot product", "arXiv", "RunPod")
 
 
 def _english(page: Page) -> list[str]:
@@ -60,7 +60,7 @@ def test_no_sentence_of_the_tabs_stays_english(foreign: tuple[str, Page]) -> Non
     page = foreign[1]
     expect(page.locator("#params-by-kind .js-plotly-plot")).to_be_visible(timeout=20_000)
     assert _english(page) == []
-    for tab in ("preview", "history"):
+    for tab in ("presets", "fit", "compare", "preview", "history"):
         page.locator(f'[role=tab][data-tab-id="{tab}"]').click()
         expect(page.locator(f'[role=tab][data-tab-id="{tab}"]')).to_have_attribute("aria-selected", "true")
         assert _english(page) == []

@@ -11,18 +11,22 @@ const patternOf = ([english, said]) => {
   // A value that is put right behind a word may be empty.
   const value = (part) => escaped(part) + (/\S$/.test(part) ? "(.*?)" : "(.+?)"), own = parts.join("");
   const whole = new RegExp(`^${parts.slice(0, -1).map(value).join("")}${escaped(parts.at(-1))}$`, "s");
-  return { whole, said, first: parts[0], last: parts.at(-1), letters: own.replace(/[^A-Za-z]/g, "").length };
+  const letters = own.replace(/[^A-Za-z]/g, "").length;
+  return { whole, said, first: parts[0], last: parts.at(-1), letters, length: own.length };
 };
 const open = (texts) => {
   const entries = Object.entries(texts);
   const patterns = entries.filter(([english]) => english.includes("{}")).map(patternOf);
-  return { texts: new Map(entries), patterns: patterns.sort((one, other) => other.letters - one.letters), known: new Map() };
+  patterns.sort((one, other) => other.letters - one.letters || other.length - one.length);
+  return { texts: new Map(entries), patterns, known: new Map() };
 };
 
 let catalogue;
 const BETWEEN_SENTENCES = /(?<=[.?…]) (?=\S)/;
+const MOST_SENTENCES = 4;
 const FIGURE = "(?:[−+≥≈]?[\\d.,]+%?|[×%]|[KMGT]iB|bytes)";
-const FIGURES_FIRST = new RegExp(`^((?:${FIGURE} )+)(.+)$`, "s"), FIGURES_LAST = new RegExp(`^(.+?)((?: ${FIGURE})+)$`, "s");
+const FIGURES_FIRST = new RegExp(`^((?:${FIGURE} )+)(.+)$`, "s");
+const FIGURES_LAST = new RegExp(`^(.+?)((?: ${FIGURE})+)$`, "s");
 const fill = (said, values) => {
   let next = 0;
   return said.replace(/\{(\d*)\}/g, (_, number) => values[number === "" ? next++ : Number(number)]);
@@ -59,17 +63,31 @@ const between = (sign) => {
 const isKnown = (part, said) => part !== said || !WORDS.test(part) || NAME.test(part);
 const ofList = (text, sign) => {
   const parts = text.split(sign), said = parts.map((part) => (parts.length > 1 ? inLanguage(part) : part));
-  return parts.length > 1 && said.every((one, number) => isKnown(parts[number], one)) ? said.join(between(sign)) : undefined;
+  const isWhole = parts.length > 1 && said.every((one, number) => isKnown(parts[number], one));
+  return isWhole ? said.join(between(sign)) : undefined;
 };
-// A sentence ends with a mark that is as wide as a space.
-const ofSentences = (text) => text.split(BETWEEN_SENTENCES).map(inLanguage).join(" ").replace(/(?<=[。？]) /g, "");
+// The most sentences in a row that are known as one, then what follows them.
+const ofSentences = (text) => {
+  const sentences = text.split(BETWEEN_SENTENCES), said = [];
+  while (sentences.length) {
+    const first = sentences.slice(0, MOST_SENTENCES);
+    const rows = first.map((_, number) => sentences.slice(0, number + 1).join(" ")).reverse();
+    const known = rows.find((row) => row !== text && (catalogue.texts.has(row) || ofPattern(row))) ?? sentences[0];
+    said.push(inLanguage(known));
+    sentences.splice(0, known.split(BETWEEN_SENTENCES).length);
+  }
+  // They end with a mark that is as wide as a space.
+  return said.join(" ").replace(/(?<=[。？]) /g, "");
+};
 const ofParts = (text) => {
   if (text.includes(" · ")) return text.split(" · ").map(inLanguage).join(" · ");
   return BETWEEN_SENTENCES.test(text) ? ofSentences(text) : ofList(text, ", ") ?? ofList(text, " and ");
 };
+// A sentence may go on behind its end.
+const ofOpenEnd = (text) => (/[.?…:]$/.test(text) ? undefined : ofPattern(`${text}.`)?.replace(/[。.]$/, ""));
 const found = (text) =>
-  catalogue.texts.get(text) ?? catalogue.texts.get(text[0].toLowerCase() + text.slice(1)) ?? ofPattern(text) ??
-  ofParts(text) ?? ofFigures(text) ?? ofPattern(`${text}.`)?.replace(/[。.]$/, "") ?? text;
+  catalogue.texts.get(text) ?? catalogue.texts.get(text[0].toLowerCase() + text.slice(1)) ??
+  ofPattern(text) ?? ofOpenEnd(text) ?? ofParts(text) ?? ofFigures(text) ?? text;
 const inLanguage = (text) => {
   if (!WORDS.test(text)) return text;
   const { known } = catalogue;
@@ -99,7 +117,8 @@ const exchangeText = (node) => exchange(node, "text", node.data, (said) => (node
 const inParts = (sentence) => sentence.split("`").map((part, number) =>
   number % 2 ? Object.assign(document.createElement("code"), { textContent: part }) : part);
 const exchangeSentence = (element) => {
-  const { sentence } = element.dataset, last = before.get(element)?.sentence?.said ?? sentence, said = translated(sentence);
+  const { sentence } = element.dataset, said = translated(sentence);
+  const last = before.get(element)?.sentence?.said ?? sentence;
   if (said === last) return;
   before.set(element, { ...before.get(element), sentence: { english: sentence, said } });
   element.replaceChildren(...inParts(said));
