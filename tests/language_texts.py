@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from html.parser import HTMLParser
 from pathlib import Path
+from types import MappingProxyType
 
 import gradio as gr
 import yaml
@@ -26,17 +27,58 @@ PACKAGE = Path(__file__).parents[1] / "lora_explorer"
 ATTRIBUTES = frozenset({"placeholder", "title", "aria-label", "data-heading"})
 _PROPS = ("label", "info", "placeholder")
 _VERBATIM = frozenset({"textarea", "pre", "code", "samp", "kbd", "script", "style"})
-# Where code writes for the page; the terminal and what programs read stay English.
-_WRITERS = (
-    "report/**/*.py",
-    "ui/**/*.py",
-    "exports/axolotl/following.py",
-    "exports/axolotl/filled_in.py",
-    "exploration/costs.py",
-    "speed/estimate.py",
-    "speed/expectation.py",
+# Where code writes for the terminal, for programs and for files; all else may come to the page.
+_ELSEWHERE = re.compile(
+    r"^__init__|cli/|ui/(launch|theme|language)\.|languages\.|declaration\.|model_card|schema\.|link_dictionary"
+    r"|report/.*(terminal|records)|settings/recipe\.|questions\."
 )
-_ELSEWHERE = re.compile(r"terminal|records|launch|theme")
+# One sentence for each form of a word that is chosen where the sentence is written.
+FORMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "{}: {} {} nothing in this model.{}": (
+            "{}: {} matches nothing in this model.{}",
+            "{}: {} match nothing in this model.{}",
+        ),
+        "{}: {} {} nothing in the chosen layers.{}": (
+            "{}: {} matches nothing in the chosen layers.{}",
+            "{}: {} match nothing in the chosen layers.{}",
+        ),
+        "{} of its {} layers {} trained: {} bears no more.": (
+            "{} of its {} layers is trained: {} bears no more.",
+            "{} of its {} layers are trained: {} bears no more.",
+        ),
+        "is no setting": ("{} is no setting here and not in the file.",),
+        "are no settings": ("{} are no settings here and not in the file.",),
+        "{} {} here and not in the file.": (),
+        "{} {} about the file, not about what is trained.": (
+            "{} is about the file, not about what is trained.",
+            "{} are about the file, not about what is trained.",
+        ),
+        "{} {} about data, logging or saving, and left out.": (
+            "{} is about data, logging or saving, and left out.",
+            "{} are about data, logging or saving, and left out.",
+        ),
+        "{} has {} usable row{}, and val_set_size {} leaves none to train on; lower it or add rows.": (
+            "{} has {} usable row, and val_set_size {} leaves none to train on; lower it or add rows.",
+            "{} has {} usable rows, and val_set_size {} leaves none to train on; lower it or add rows.",
+        ),
+        "as the name of the entry": (),
+        "and no": ("{} and no {}",),
+        "Memory ran out": ("Memory ran out {}.",),
+        "A file of the run outgrew what is allowed here": ("A file of the run outgrew what is allowed here {}.",),
+        "The disk was full": ("The disk was full {}.",),
+        "There was no room for a file of the run": ("There was no room for a file of the run {}.",),
+        "the column{} {}": ("the column {}", "the columns {}"),
+        "changes what is trained, and has no setting here": ("{} changes what is trained, and has no setting here.",),
+        "has no setting here; what is trained does not change": (
+            "{} has no setting here; what is trained does not change.",
+        ),
+        "within sequence_len {}": ("{} has no token to train on within sequence_len {}.",),
+        "has no configuration {}; it has": ("{} has no configuration {}; it has {}.",),
+        "has several configurations; name": ("{} has several configurations; name {} as the name of the entry.",),
+    }
+)
+_ALL_FORMS = frozenset(form for forms in FORMS.values() for form in forms)
 # Arguments that nobody reads on the page.
 _UNSEEN = re.compile(
     r"class_|id|elem_.*|data_.*|style|role|type|name|d|js|encoding|href|viewBox|.*_template|event|lang"
@@ -46,6 +88,8 @@ _CODE = re.compile(
     r"[<>=#|\\]|;(?! )|\w\(|^[\w.{}-]+$(?<![A-Z][a-z])|^[^\w`{]|--"
     r"|[a-z]-\{|-label |-screen|noopener|sans-serif|^sentence |^series |tool icon|arXiv|^Axolotl 0|num_items|^\{ name"
 )
+# What a fix writes into a file, lists of keys, and code in other files.
+_FIX = re.compile(r"^[a-z_.\d]+: [^ ]+$|^(peft: )?\{\{|^[\w. -]+_[\w. -]+_[\w. -]*$|^(import|from) \w|\.yml$")
 
 
 def texts_of_settings() -> Iterator[str]:
@@ -118,10 +162,12 @@ class _Reader(HTMLParser):
 
 def texts_in_code() -> Iterator[str]:
     """Words for people in what writes fragments of the page."""
-    files = (file for pattern in _WRITERS for file in sorted(PACKAGE.glob(pattern)))
-    for file in files:
-        if not _ELSEWHERE.search(file.stem):
-            yield from (text for text, seen in _literals(file) if seen and is_for_people(text))
+    for file in sorted(PACKAGE.rglob("*.py")):
+        if _ELSEWHERE.search(file.relative_to(PACKAGE).as_posix()):
+            continue
+        for text, seen in _literals(file):
+            if seen and is_for_people(text):
+                yield from FORMS.get(text, (text,))
 
 
 def texts_in_scripts() -> Iterator[str]:
@@ -132,12 +178,14 @@ def texts_in_scripts() -> Iterator[str]:
 def is_for_people(text: str) -> bool:
     """Words, and not names, styles or code."""
     own_letters = sum(sign.isalpha() for sign in text)
-    return own_letters > 4 and bool(_WORDS.search(text)) and not _CODE.search(text)
+    if " " in text and text.endswith(".") and not text.startswith(("{}.", ".")):
+        return own_letters > 4 and not re.search(r"[<>|\\]|^\{ name", text)
+    return own_letters > 4 and bool(_WORDS.search(text)) and not _CODE.search(text) and not _FIX.search(text)
 
 
 def is_known(text: str, known: Mapping[str, str]) -> bool:
     """Whether a text has a translation: as a whole, behind a value, or as a sentence whose values have one."""
-    if text in known or f"{{}} {text}" in known or not any(sign.isalpha() for sign in text):
+    if text in known or f"{{}} {text}" in known or f"{{}}: {text}" in known or not any(sign.isalpha() for sign in text):
         return True
     return any(
         all(is_known(value, known) for value in match.groups())
@@ -150,7 +198,7 @@ def is_written(text: str) -> bool:
     """Whether the package holds a text: alone, behind a value or a comma, or as a counted noun."""
     counted = re.fullmatch(r"\{\} ([\w ]+?)s?", text)
     forms = (text, re.sub(r"^\{\}[,:]? ", "", text), f", {text}", f"{{}}; {text}", counted[1] if counted else text)
-    return any(form in written_anywhere() for form in forms)
+    return text in _ALL_FORMS or any(form in written_anywhere() for form in forms)
 
 
 @lru_cache(maxsize=1)
@@ -178,7 +226,7 @@ def _literals(file: Path) -> Iterator[tuple[str, bool]]:
     for node in ast.walk(tree):
         if id(node) in inside and isinstance(node, ast.Constant):
             continue
-        text = in_one(re.sub(r"\{[a-z_]+\}", "{}", _text(node))).strip()
+        text = in_one(re.sub(r"\{\{\}!r\}|\{[a-z_]+(:[.,\d]+[a-z]?)?\}", "{}", _text(node))).strip()
         if text:
             yield text, id(node) not in unseen
 

@@ -38,13 +38,41 @@ AS_IT_IS = frozenset(
         "input, textarea",
     }
 )
-# A value that is an English verb in one of its forms.
-INFLECTED = frozenset({"{} of its {} layers {} trained: {} bears no more."})
+# What code compares or tells whoever programs, and nobody reads on the page.
+UNREAD = frozenset(
+    {
+        "A FrozenMapping does not change.",
+        "DoRA has both matrices",
+        "The line of runs could not be looked after: %s",
+        "all let go",
+        "can't allocate memory",
+        "hidden states",
+        "is a gated dataset",
+        "layers attribute",
+        "liger fused",
+        "load_rows fills it in",
+        "must be",
+        "no projections",
+        "not found in the base model",
+        "one by one",
+        "one loop",
+        "optimizer states",
+        "sample_packing with attn_implementation: sdpa",
+        "saved copies",
+        "size mismatch",
+        "the device itself",
+        "torch.backends, TensorFloat-32",
+        "weight tying",
+        "{} codes",
+        "{} scales",
+        "{} table",
+    }
+)
 
 
 def _without_translation(texts: set[str], language: str) -> list[str]:
     known = catalogue(language)
-    return sorted(text for text in texts - AS_IT_IS if not is_known(text, known))
+    return sorted(text for text in texts - AS_IT_IS - UNREAD if not is_known(text, known))
 
 
 @EVERY_LANGUAGE
@@ -81,8 +109,7 @@ def test_no_translation_is_of_a_text_that_is_gone(language: str) -> None:
 @EVERY_LANGUAGE
 def test_every_value_of_a_sentence_is_in_its_translation(language: str) -> None:
     said = catalogue(language)
-    wrong = {text for text in said if sorted(places(said[text])) != list(range(text.count("{}")))}
-    assert wrong - INFLECTED == set()
+    assert {text for text in said if sorted(places(said[text])) != list(range(text.count("{}")))} == set()
 
 
 @EVERY_LANGUAGE
