@@ -41,6 +41,7 @@ AS_IT_IS = frozenset(
 # What code compares or tells whoever programs, and nobody reads on the page.
 UNREAD = frozenset(
     {
+        "--gpu {} {}; choose one of: {}.",
         "A FrozenMapping does not change.",
         "DoRA has both matrices",
         "The line of runs could not be looked after: %s",
