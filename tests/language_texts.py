@@ -62,6 +62,12 @@ FORMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "{} has {} usable row, and val_set_size {} leaves none to train on; lower it or add rows.",
             "{} has {} usable rows, and val_set_size {} leaves none to train on; lower it or add rows.",
         ),
+        "W keeps its {}. {} {} to train, {} of W.": (
+            "W keeps its {}.",
+            "{} add {} to train, {} of W.",
+            "{} adds {} to train, {} of W.",
+        ),
+        "of about {}": ("{} has {} of about {}, which holds where nothing is typed ({}).",),
         "as the name of the entry": (),
         "and no": ("{} and no {}",),
         "Memory ran out": ("Memory ran out {}.",),
