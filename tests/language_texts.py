@@ -12,6 +12,7 @@ from functools import lru_cache
 from html.parser import HTMLParser
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import gradio as gr
 import yaml
@@ -24,7 +25,7 @@ from lora_explorer.settings.rules import RULES
 from lora_explorer.ui.page import build_page
 
 PACKAGE = Path(__file__).parents[1] / "lora_explorer"
-ATTRIBUTES = frozenset({"placeholder", "title", "aria-label", "data-heading"})
+ATTRIBUTES = frozenset({"placeholder", "title", "aria-label", "data-heading", "label"})
 _PROPS = ("label", "info", "placeholder")
 _VERBATIM = frozenset({"textarea", "pre", "code", "samp", "kbd", "script", "style"})
 # Where code writes for the terminal, for programs and for files; all else may come to the page.
@@ -92,7 +93,7 @@ _UNSEEN = re.compile(
 _WORDS = re.compile(r"[a-z]{2,}[,;:]? [(\w{]|^[A-Z][a-z]+(?:$|[ .?:…])|^\{\} [a-z]{3,}|[a-z]{2,} \{\}")
 _CODE = re.compile(
     r"[<>=#|\\]|;(?! )|\w\(|^[\w.{}-]+$(?<![A-Z][a-z])|^[^\w`{]|--"
-    r"|[a-z]-\{|-label |-screen|noopener|sans-serif|^sentence |^series |tool icon|arXiv|^Axolotl 0|num_items|^\{ name"
+    r"|[a-z]-\{|-label |-screen|noopener|sans-serif|^sentence |^series |tool icon|arXiv|^Axolotl 0|num_items|^cell |^sweep-|^\{ name"
 )
 # What a fix writes into a file, lists of keys, and code in other files.
 _FIX = re.compile(r"^[a-z_.\d]+: [^ ]+$|^(peft: )?\{\{|^[\w. -]+_[\w. -]+_[\w. -]*$|^(import|from) \w|\.yml$")
@@ -114,12 +115,15 @@ def texts_of_rules() -> Iterator[str]:
 
 
 def texts_of_files() -> Iterator[str]:
-    """What the recipes that come along are for, and what keys mean that are no settings."""
+    """What the recipes that come along are for, where sizes of data are from, and what keys mean that are no settings."""
+    yield from (size["source"] for size in _listed("data_sets.yml"))
     for recipe in recipe_files():
         yield from (recipe.title, recipe.purpose)
-    yield from yaml.safe_load((presets.folder() / "axolotl_meanings.yml").read_text(encoding="utf-8"))[
-        "meanings"
-    ].values()
+    yield from _listed("axolotl_meanings.yml")["meanings"].values()
+
+
+def _listed(name: str) -> Any:
+    return yaml.safe_load((presets.folder() / name).read_text(encoding="utf-8"))
 
 
 def texts_of_page(blocks: gr.Blocks) -> Iterator[str]:

@@ -1,6 +1,6 @@
 // Every text is written in English, by whom it may be; those that a catalogue knows are exchanged here, before they are
 // painted. What somebody else wrote (YAML, code, data, answers of a model) stands in elements that say translate=no.
-const ATTRIBUTES = ["placeholder", "title", "aria-label", "data-heading"];
+const ATTRIBUTES = ["placeholder", "title", "aria-label", "data-heading", "label"];
 const VERBATIM = '[translate="no"], textarea, pre, code, samp, kbd, .cm-editor, script, style';
 
 // A catalogue: whole texts, and sentences with {} where values stand, those with most words of their own first.
@@ -81,7 +81,7 @@ const ofSentences = (text) => {
 };
 const ofParts = (text) => {
   if (text.includes(" · ")) return text.split(" · ").map(inLanguage).join(" · ");
-  return BETWEEN_SENTENCES.test(text) ? ofSentences(text) : ofList(text, ", ") ?? ofList(text, " and ");
+  return BETWEEN_SENTENCES.test(text) ? ofSentences(text) : ofList(text, "; ") ?? ofList(text, ", ") ?? ofList(text, " and ");
 };
 // A sentence may go on behind its end.
 const ofOpenEnd = (text) => (/[.?…:]$/.test(text) ? undefined : ofPattern(`${text}.`)?.replace(/[。.]$/, ""));
