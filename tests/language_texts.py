@@ -93,7 +93,8 @@ _UNSEEN = re.compile(
 _WORDS = re.compile(r"[a-z]{2,}[,;:]? [(\w{]|^[A-Z][a-z]+(?:$|[ .?:…])|^\{\} [a-z]{3,}|[a-z]{2,} \{\}")
 _CODE = re.compile(
     r"[<>=#|\\]|;(?! )|\w\(|^[\w.{}-]+$(?<![A-Z][a-z])|^[^\w`{]|--"
-    r"|[a-z]-\{|-label |-screen|noopener|sans-serif|^sentence |^series |tool icon|arXiv|^Axolotl 0|num_items|^cell |^sweep-|^\{ name"
+    r"|[a-z]-\{|-label |-screen|noopener|sans-serif|^sentence "
+    r"|^series |tool icon|arXiv|^Axolotl 0|num_items|^cell |^sweep-|^\{ name"
 )
 # What a fix writes into a file, lists of keys, and code in other files.
 _FIX = re.compile(r"^[a-z_.\d]+: [^ ]+$|^(peft: )?\{\{|^[\w. -]+_[\w. -]+_[\w. -]*$|^(import|from) \w|\.yml$")
@@ -115,7 +116,7 @@ def texts_of_rules() -> Iterator[str]:
 
 
 def texts_of_files() -> Iterator[str]:
-    """What the recipes that come along are for, where sizes of data are from, and what keys mean that are no settings."""
+    """What recipes are for, where sizes of data are from, and what keys mean that are no settings."""
     yield from (size["source"] for size in _listed("data_sets.yml"))
     for recipe in recipe_files():
         yield from (recipe.title, recipe.purpose)
