@@ -116,8 +116,8 @@ def texts_of_rules() -> Iterator[str]:
 
 
 def texts_of_files() -> Iterator[str]:
-    """What recipes are for, where sizes of data are from, and what keys mean that are no settings."""
-    yield from (size["source"] for size in _listed("data_sets.yml"))
+    """What recipes are for, where sizes of data and prices are from, and what keys mean that are no settings."""
+    yield from (entry["source"] for name in ("data_sets.yml", "gpu_prices.yml") for entry in _listed(name))
     for recipe in recipe_files():
         yield from (recipe.title, recipe.purpose)
     yield from _listed("axolotl_meanings.yml")["meanings"].values()

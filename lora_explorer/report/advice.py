@@ -89,9 +89,8 @@ def _sign(saved_bytes: int) -> str:
 def _cost(step: Step) -> Html:
     """The same as `step_in_words`, with the source as a link."""
     paid = tag("b", _paid_in_words(step))
-    return tag(
-        "p", paid, f": {step.cost.note} (", *linked(step.cost.source), ")", class_=f"advice-cost {step.cost.level}"
-    )
+    note = tag("span", step.cost.note)
+    return tag("p", paid, ": ", note, " (", *linked(step.cost.source), ")", class_=f"advice-cost {step.cost.level}")
 
 
 def largest_list(found: Iterable[Largest], touches: Callable[[Largest], Touches] | None = None) -> Html:
