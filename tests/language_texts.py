@@ -94,7 +94,7 @@ _WORDS = re.compile(r"[a-z]{2,}[,;:]? [(\w{]|^[A-Z][a-z]+(?:$|[ .?:…])|^\{\} [
 _CODE = re.compile(
     r"[<>=#|\\]|;(?! )|\w\(|^[\w.{}-]+$(?<![A-Z][a-z])|^[^\w`{]|--"
     r"|[a-z]-\{|-label |-screen|noopener|sans-serif|^sentence "
-    r"|^series |tool icon|arXiv|^Axolotl 0|num_items|^cell |^sweep-|^\{ name"
+    r"|^series |tool icon|arXiv|^Axolotl 0|num_items|^text, tspan|^title, desc|^cell |^sweep-|^\{ name"
 )
 # What a fix writes into a file, lists of keys, and code in other files.
 _FIX = re.compile(r"^[a-z_.\d]+: [^ ]+$|^(peft: )?\{\{|^[\w. -]+_[\w. -]+_[\w. -]*$|^(import|from) \w|\.yml$")
