@@ -1,9 +1,13 @@
 """The page in other languages: how a browser gets the catalogue that it needs, and where a visitor chooses.
 
-Gradio's own `gr.I18n` puts the texts of all languages into every page, and translates labels, help and values of its
-widgets alone: no template, no table, no sentence that holds a figure. So it gets the words of the choices in lists,
-which nothing but it can exchange; all else is exchanged by `assets/language.js`, from one file that only browsers ask
-for whose visitor reads that language.
+Gradio's own `gr.I18n` says which texts of lists Gradio shows in which language; nothing but it can exchange these, for
+what a list shows must not become its value. All else is exchanged by `assets/language.js`, from one file that only
+browsers ask for whose visitor reads that language, because `gr.I18n` (Gradio 6.31, measured on this page)
+
+- carries labels, help, placeholders and buttons of Gradio's widgets alone, 176 of 2,094 texts: no template, no table,
+  no sentence that holds a figure;
+- puts all languages into every page: these 176 in two languages made it 45 kB heavier for everybody, an English
+  visitor too, of 611 kB; all texts would make it 470 kB heavier.
 """
 
 from __future__ import annotations
