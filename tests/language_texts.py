@@ -222,9 +222,13 @@ def written_anywhere() -> frozenset[str]:
     return frozenset((*code, *scripts, *shown, *texts_of_files(), *texts_of_settings(), *texts_of_rules()))
 
 
+_LITERAL = re.compile(r'"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`')
+
+
 def script_literals(file: Path) -> Iterator[str]:
     source = re.sub(r"^\s*//.*$", "", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    for literal in re.findall(r'"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`', source):
+    # A line by itself as well: a quotation mark in a regular expression would turn what follows it inside out.
+    for literal in (each for part in (source, *source.splitlines()) for each in _LITERAL.findall(part)):
         text = "".join(literal)
         yield in_one(re.sub(r"\$\{[^}]*\}", "{}", text).strip())
 
