@@ -56,11 +56,10 @@ def test_labels_tabs_tiles_and_buttons_are_in_the_browser_s_language(foreign: tu
 
 
 def test_no_sentence_of_the_tabs_stays_english(foreign: tuple[str, Page]) -> None:
-    """On every tab but YAML, where what Axolotl does with a file is told in English."""
     page = foreign[1]
-    expect(page.locator("#params-by-kind svg")).to_be_visible(timeout=FIRST_COUNT_MS)
+    expect(page.locator("#params-by-kind .kind-bars")).to_be_visible(timeout=FIRST_COUNT_MS)
     assert _english(page) == []
-    for tab in ("presets", "fit", "compare", "sweeps", "preview", "history"):
+    for tab in ("presets", "fit", "compare", "sweeps", "preview", "yaml", "history"):
         page.locator(f'[role=tab][data-tab-id="{tab}"]').click()
         expect(page.locator(f'[role=tab][data-tab-id="{tab}"]')).to_have_attribute("aria-selected", "true")
         assert _english(page) == []
