@@ -11,7 +11,7 @@ from lora_explorer.report.html import Html, join, tag
 if TYPE_CHECKING:
     from lora_explorer.exploration.several_cards import Together, TogetherFit
 
-_HEADINGS = ("cards", "the model", "each needs", "each")
+_HEADINGS = ("how many", "the model", "each needs", "on each card")
 _WAYS = {"none": "a copy on each", "full": "shared, as by FSDP"}
 _ASSUMED = (
     "Each card takes micro_batch_size rows of its own. The model is shared where the YAML has fsdp_config; "
@@ -33,7 +33,8 @@ def _row(found: TogetherFit) -> Html:
         return tag("tr", *way, tag("td", found.reason, colspan=2))
     held = None if fit.process_bytes is None else f"{words.gib(fit.process_bytes)} GiB"
     sign = tag("span", verdicts.mark(fit), aria_hidden="true", class_="mark")
-    verdict = tag("td", sign, f"{fit.verdict}, {verdicts.headroom_in_words(fit)}", class_=verdicts.kind(fit))
+    room = tag("small", verdicts.headroom_in_words(fit))
+    verdict = tag("td", sign, tag("span", fit.verdict), room, class_=verdicts.kind(fit))
     return tag("tr", *way, tag("td", held, class_="number", data_value=fit.process_bytes), verdict)
 
 
