@@ -23,8 +23,8 @@ ENGLISH = r"""() => {
       if (/[a-z]{2,} [a-z]+ [a-z]{2,}/.test(text)) found.add(text.trim());
   return [...found];
 }"""
-# Names of cards, of PyTorch's attention, of papers and of who publishes prices.
-NAMES = ("(one of two dies)", "scaled dot product", "arXiv", "RunPod")
+# Names of cards, of PyTorch's attention, of papers and of who publishes prices; commands.
+NAMES = ("(one of two dies)", "scaled dot product", "arXiv", "RunPod", "axolotl train", "lora-explorer check")
 
 
 def _english(page: Page) -> list[str]:

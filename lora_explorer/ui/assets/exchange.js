@@ -9,10 +9,12 @@ const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 const patternOf = ([english, said]) => {
   const parts = english.split("{}");
   // A value that is put right behind a word may be empty.
-  const value = (part) => escaped(part) + (/\S$/.test(part) ? "(.*?)" : "(.+?)"), own = parts.join("");
-  const whole = new RegExp(`^${parts.slice(0, -1).map(value).join("")}${escaped(parts.at(-1))}$`, "s");
+  const value = (part, most) => `${escaped(part)}(.${/\S$/.test(part) ? "*" : "+"}${most})`, own = parts.join("");
+  const whole = (most) => `^${parts.slice(0, -1).map((part) => value(part, most)).join("")}${escaped(parts.at(-1))}$`;
   const letters = own.replace(/[^A-Za-z]/g, "").length;
-  return { whole, said, first: parts[0], last: parts.at(-1), letters, length: own.length };
+  // What divides the values may stand in one of them: it is looked for from the front, then from the back.
+  const ways = ["?", ""].map((most) => new RegExp(whole(most), "s"));
+  return { ways, said, first: parts[0], last: parts.at(-1), letters, length: own.length };
 };
 const open = (texts) => {
   const entries = Object.entries(texts);
@@ -45,8 +47,10 @@ const isSentence = (pattern, values, said) =>
 const ofPattern = (text) => {
   for (const pattern of catalogue.patterns) {
     if (!text.startsWith(pattern.first) || !text.endsWith(pattern.last)) continue;
-    const values = pattern.whole.exec(text)?.slice(1), said = values?.map(translated);
-    if (values && isSentence(pattern, values, said)) return fill(pattern.said, said);
+    for (const way of pattern.ways) {
+      const values = way.exec(text)?.slice(1), said = values?.map(translated);
+      if (values && isSentence(pattern, values, said)) return fill(pattern.said, said);
+    }
   }
   return undefined;
 };
