@@ -48,11 +48,15 @@ document.addEventListener("preview-opened", () => setTimeout(() => prepare(0), 6
 document.addEventListener("preview-ready", attach);
 // After a lost connection Gradio loads the page again: whoever watched a run goes on watching it.
 // By their ids: their names are in the visitor's language.
-const openTab = (id) => document.querySelector(`#tabs [role=tab][data-tab-id="${id}"]`)?.click();
+// Those that find no room stand in a menu without an id, and with one among the hidden names that Gradio measures.
+const measured = () => [...document.querySelectorAll("#tabs .tab-container.visually-hidden [data-tab-id]")];
+const idOf = (tab) => tab.dataset.tabId ?? measured().find((one) => one.textContent === tab.textContent)?.dataset.tabId;
+const openTab = (id) => [...document.querySelectorAll("#tabs [role=tab], #tabs .overflow-dropdown button")]
+  .find((tab) => idOf(tab) === id)?.click();
 document.addEventListener("click", ({ target }) => {
-  const tab = target.closest?.("#tabs [role=tab]");
-  if (tab) keep("sessionStorage", TAB, tab.dataset.tabId);
-});
+  const tab = target.closest?.("#tabs [role=tab], #tabs .overflow-dropdown button"), id = tab && idOf(tab);
+  if (id) keep("sessionStorage", TAB, id);
+}, true);
 document.addEventListener("preview-ready", () => {
   const tab = kept("sessionStorage", TAB);
   if (["preview", "history"].includes(tab)) openTab(tab);
