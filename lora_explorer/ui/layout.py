@@ -21,7 +21,9 @@ from lora_explorer.ui.pins import build_pins
 
 ASSETS = Path(__file__).parent / "assets"
 LOADING = "Loading PyTorch, transformers and PEFT: a few seconds, once."
-_OF_THE_WHOLE_PAGE = ("keyboard.js", "chart_drawing.js", "chart_files.js")
+# In the order in which they stand.
+TAB_IDS = ("explore", "presets", "fit", "compare", "sweeps", "preview", "yaml", "history")
+_OF_THE_WHOLE_PAGE = ("tabs.js", "keyboard.js", "chart_drawing.js", "chart_files.js")
 SEGMENTS = "Expandable segments"
 ABOUT_SEGMENTS = (
     "PYTORCH_ALLOC_CONF=expandable_segments:True, an environment variable that Axolotl sets unless it is set already. "
@@ -61,7 +63,7 @@ class ModelFile:
 def build_header() -> tuple[gr.HTML, gr.Button]:
     """The name, the tools for links and undo, and the button that copies the YAML from anywhere."""
     with gr.Row(elem_id="header"):
-        fragment(tag("h1", "LoRA Explorer"), "brand", "".join(map(script_of, _OF_THE_WHOLE_PAGE)))
+        fragment(tag("h1", "LoRA Explorer"), "brand", _of_the_whole_page())
         gr.HTML(tag("a", "Settings ↓", href="#controls"), elem_id="jump", apply_default_css=False)
         tools = build_link_tools()
         return tools, gr.Button("Copy YAML", variant="primary", size="sm", elem_id="copy-yaml", scale=0)
@@ -170,6 +172,10 @@ def question(title: str, quiet: str) -> None:
 
 def fragment(content: Html, elem_id: str, script: str | None = None) -> gr.HTML:
     return gr.HTML(content, elem_id=elem_id, apply_default_css=False, js_on_load=script)
+
+
+def _of_the_whole_page() -> str:
+    return f"const TAB_IDS = {json.dumps(TAB_IDS)};\n" + "".join(map(script_of, _OF_THE_WHOLE_PAGE))
 
 
 def script_of(name: str) -> str:

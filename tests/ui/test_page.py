@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lora_explorer.settings import SETTINGS
-from lora_explorer.ui.layout import ASSETS
+from lora_explorer.ui.layout import ASSETS, TAB_IDS
 from lora_explorer.ui.page import build_page
 
 MOST_COMPONENTS, MOST_HANDLERS = 330, 180
@@ -26,6 +26,11 @@ def test_every_setting_has_one_widget_with_its_key_as_id(config: dict[str, Any])
     ids = [component["props"].get("elem_id") for component in config["components"]]
     keys = [setting.key for setting in SETTINGS.values()]
     assert [ids.count(key) for key in keys] == [1] * len(keys)
+
+
+def test_tabs_stand_in_the_order_by_which_scripts_know_them(config: dict[str, Any]) -> None:
+    tabs = [component["props"]["id"] for component in config["components"] if component["type"] == "tabitem"]
+    assert tuple(tabs) == TAB_IDS
 
 
 def test_widgets_stand_in_the_order_in_which_settings_are_declared_first_ones_first(config: dict[str, Any]) -> None:

@@ -47,16 +47,8 @@ document.addEventListener("setting-touched", () => prepare(900));
 document.addEventListener("preview-opened", () => setTimeout(() => prepare(0), 60));
 document.addEventListener("preview-ready", attach);
 // After a lost connection Gradio loads the page again: whoever watched a run goes on watching it.
-// By their ids: their names are in the visitor's language.
-// Those that find no room stand in a menu without an id, and with one among the hidden names that Gradio measures.
-const measured = () => [...document.querySelectorAll("#tabs .tab-container.visually-hidden [data-tab-id]")];
-const idOf = (tab) => tab.dataset.tabId ?? measured().find((one) => one.textContent === tab.textContent)?.dataset.tabId;
-const openTab = (id) => [...document.querySelectorAll("#tabs [role=tab], #tabs .overflow-dropdown button")]
-  .find((tab) => idOf(tab) === id)?.click();
-document.addEventListener("click", ({ target }) => {
-  const tab = target.closest?.("#tabs [role=tab], #tabs .overflow-dropdown button"), id = tab && idOf(tab);
-  if (id) keep("sessionStorage", TAB, id);
-}, true);
+const openTab = (id) => document.dispatchEvent(new CustomEvent("tab-wanted", { detail: id }));
+document.addEventListener("tab-chosen", ({ detail: id }) => keep("sessionStorage", TAB, id));
 document.addEventListener("preview-ready", () => {
   const tab = kept("sessionStorage", TAB);
   if (["preview", "history"].includes(tab)) openTab(tab);
