@@ -210,7 +210,7 @@ def _heights(scale: _Scale) -> Html:
     """What the horizontal lines stand for, in GiB, with as many digits as tell them apart."""
     ticks = scale.ticks
     steps = [after - before for before, after in pairwise(ticks)]
-    digits = next((digits for digits in (0, 1) if all(step * 10**digits >= _GIB for step in steps)), 2)
+    digits = next((digits for digits in range(5) if all(step * 10**digits >= _GIB for step in steps)), 5)
     marks = (tag("span", words.gib(tick, digits), style=f"top:{scale.level(tick):.2f}%") for tick in ticks)
     return tag("div", *marks, class_="curve-heights", aria_hidden="true")
 
