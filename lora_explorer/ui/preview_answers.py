@@ -6,6 +6,7 @@ says whose browser it is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -74,9 +75,10 @@ class PreviewAnswers:
             return Html("") if of_data else gr.skip(), Faults(of_data, wish.form).placed()
         return preview_data.data_table(table, sequence_len), Html("")
 
-    def chosen_weights(self, sent_wish: Any) -> str:
-        """Output: the choice of weights, where a button made it."""
-        return Wish.from_page(sent_wish).form.weights
+    def fields(self, names: Sequence[str], sent_wish: Any) -> list[Any]:
+        """Output: what the fields of these names hold, where a button or an earlier visit filled the form."""
+        form = Wish.from_page(sent_wish).form
+        return [getattr(form, name) for name in names]
 
     def check_data(self, request: PreviewRequest) -> None:
         """Raises PreviewRefused where nothing can be trained on these data."""

@@ -76,7 +76,7 @@ class Shown:
 
 
 def build_preview_desk(most_file_bytes: int) -> gr.HTML:
-    """Events: `attach`, `prepare`, `choose`, `open`, `remove`, `overlay`. most_file_bytes: of an upload."""
+    """Events: `attach`, `prepare`, `fill`, `open`, `remove`, `overlay`. most_file_bytes: of an upload."""
     limits = f"const MOST_RUNS = {MOST_CURVES}, MOST_FILE_BYTES = {most_file_bytes};\n"
     script = (ASSETS / "preview_desk.js").read_text(encoding="utf-8")
     empty = {"form": Form().for_page(), "owner": "", "asked": "", "picked": []}

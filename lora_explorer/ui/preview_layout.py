@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from lora_explorer.preview.data import BUILT_IN_SETS
 from lora_explorer.preview.data.choice import TYPES
@@ -34,9 +36,9 @@ _LOGGING = (("This page only", "none"), ("TensorBoard too", "tensorboard"), ("Tr
 
 @dataclass(frozen=True)
 class StartCard:
-    """What will run, and the buttons that start it."""
+    """What will run, and the buttons that start it. fields: by the names of what they hold of the form."""
 
-    weights: gr.Dropdown
+    fields: Mapping[str, Component]
     upload: gr.UploadButton
     uploaded: gr.HTML
     offers: gr.HTML
@@ -89,7 +91,7 @@ def build_start(*, public: bool) -> StartCard:
     with gr.Row(elem_classes="charts", elem_id="preview-before"):
         with gr.Column(elem_id="panel-preview", min_width=0):
             question("Does it learn, and does it fit?", "a real run of a few steps with these settings")
-            weights, upload, uploaded, offers = _fields(public=public)
+            fields, upload, uploaded, offers = _fields(public=public)
             with gr.Row(elem_id="preview-buttons"):
                 start = gr.Button("Start", variant="primary", elem_id="preview-start", scale=0)
                 anyway = gr.Button("Run anyway", elem_id="preview-anyway", visible=False, scale=0)
@@ -100,7 +102,7 @@ def build_start(*, public: bool) -> StartCard:
             question("What will the model see?", "rows as tokens")
             data = fragment(Html(""), "preview-rows")
             data_notes = _sentences("preview-data-notes")
-    return StartCard(weights, upload, uploaded, offers, plan, problems, notes, start, anyway, data, data_notes)
+    return StartCard(fields, upload, uploaded, offers, plan, problems, notes, start, anyway, data, data_notes)
 
 
 def _sentences(elem_id: str) -> gr.HTML:
@@ -109,25 +111,35 @@ def _sentences(elem_id: str) -> gr.HTML:
     return gr.HTML("", js_on_load=script, elem_id=elem_id, elem_classes="faceless", apply_default_css=False)
 
 
-def _fields(*, public: bool) -> tuple[gr.Dropdown, gr.UploadButton, gr.HTML, gr.HTML]:
-    form = Form()
+def _fields(*, public: bool) -> tuple[dict[str, Component], gr.UploadButton, gr.HTML, gr.HTML]:
+    fields: dict[str, Component] = {}
     with gr.Column(elem_id="preview-fields"):
-        number_field(
-            "steps", form.steps, (1, 200, 1), label="Steps", info="Optimizer steps of this run.", **_kind("steps")
+        fields["steps"] = number_field(
+            "steps", Form().steps, (1, 200, 1), label="Steps", info="Optimizer steps of this run.", **_kind("steps")
         )
-        weights = _choice("weights", "Weights", "Which weights are trained.", list(preview_plan.WEIGHT_LABELS))
+        fields["weights"] = _choice(
+            "weights", "Weights", "Which weights are trained.", list(preview_plan.WEIGHT_LABELS)
+        )
         offers = fragment(Html(""), "preview-offers")
-        _choice("data", "Data", "What it is trained on.", _data_choices(public=public))
-        _text("dataset", "Data set on the Hub", "Its id, owner/name.")
+        fields["data"] = _choice("data", "Data", "What it is trained on.", _data_choices(public=public))
+        fields["dataset"] = _text("dataset", "Data set on the Hub", "Its id, owner/name.")
         upload, uploaded = _upload()
         with gr.Accordion("More choices", open=False, elem_classes="more"):
             types = [("The columns tell", ""), *((name, name) for name in TYPES)]
-            _choice("type", "Type of data", "How a row of the Hub's data or of a file becomes text.", types)
-            _number("sequence_len", "Row length", "Tokens at the most; empty: as set, or what the device can bear.")
-            _number("micro_batch_size", "Rows at once", "Empty: as set, or what the device can bear.", "batch")
+            fields["type"] = _choice(
+                "type", "Type of data", "How a row of the Hub's data or of a file becomes text.", types
+            )
+            fields["sequence_len"] = _number(
+                "sequence_len", "Row length", "Tokens at the most; empty: as set, or what the device can bear."
+            )
+            fields["micro_batch_size"] = _number(
+                "micro_batch_size", "Rows at once", "Empty: as set, or what the device can bear.", "batch"
+            )
             if not public:
-                _choice("logging", "Logging", "Where else the curve goes, in the run's folder.", list(_LOGGING))
-    return weights, upload, uploaded, offers
+                fields["logging"] = _choice(
+                    "logging", "Logging", "Where else the curve goes, in the run's folder.", list(_LOGGING)
+                )
+    return fields, upload, uploaded, offers
 
 
 def _data_choices(*, public: bool) -> list[tuple[str, str]]:
@@ -163,16 +175,17 @@ def _choice(name: str, label: str, info: str, choices: list[tuple[str, str]]) ->
     return widget
 
 
-def _text(name: str, label: str, info: str) -> None:
+def _text(name: str, label: str, info: str) -> gr.Textbox:
     look = _kind(name, kind="text")
     widget = gr.Textbox(
         "", label=label, info=info, max_lines=1, elem_id=look["elem_id"], elem_classes=look["elem_classes"]
     )
     tell(name, widget, TOUCHED)
+    return widget
 
 
-def _number(name: str, label: str, info: str, element: str = "") -> None:
-    number_field(name, None, label=label, info=info, **_kind(name, element, "number"))
+def _number(name: str, label: str, info: str, element: str = "") -> gr.HTML:
+    return number_field(name, None, label=label, info=info, **_kind(name, element, "number"))
 
 
 def build_run() -> RunPanels:

@@ -6,6 +6,7 @@ What only looks waits in no queue. What takes long has a line of its own: counts
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -116,7 +117,8 @@ def _wire_start(tabs: PreviewTabs) -> None:
     planned.then(None, js=_arrived_js("preview-plan-card")).then(answers.expect, **tabs.quick)
     looked = tabs.desks.wish.prepare(answers.before.look, asked, [card.data, card.data_notes], **tabs.slow)
     looked.then(None, js=_arrived_js("preview-rows"))
-    tabs.desks.wish.choose(answers.before.chosen_weights, tabs.desks.wish, card.weights, **tabs.quick)
+    held = partial(answers.before.fields, tuple(card.fields))
+    tabs.desks.wish.fill(held, tabs.desks.wish, list(card.fields.values()), **tabs.quick)
     once = tabs.slow | {"trigger_mode": "once"}
     started = card.start.click(answers.start, asked, [*said, card.data_notes, *tabs.whole_run], **once)
     anyway = card.anyway.click(answers.start_anyway, asked, [*said, card.data_notes, *tabs.whole_run], **once)

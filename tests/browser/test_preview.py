@@ -114,6 +114,15 @@ def test_after_a_lost_connection_the_run_is_on_the_page_again_without_a_click(ot
     expect(page.locator("#preview-status")).to_have_attribute("data-value", "stopped", timeout=STOPPED_MS)
 
 
+def test_a_reload_keeps_what_was_chosen_for_the_next_run(other_visitor: Page) -> None:
+    page = other_visitor
+    page.locator("#preview-steps input[type=number]").fill("7")
+    page.reload()
+    page.wait_for_selector("#trainable-params[data-value]", timeout=FIRST_COUNT_MS)
+    expect(page.locator("#preview-data input")).to_have_value("The YAML's datasets", timeout=20_000)
+    expect(page.locator("#preview-steps input[type=number]")).to_have_value("7")
+
+
 @pytest.mark.parametrize(("steps", "said"), [("0", "from 1"), ("", "empty"), ("1.5", "whole number")])
 def test_bad_steps_get_one_sentence_at_the_field_and_nothing_starts(page: Page, steps: str, said: str) -> None:
     open_tab(page, "Preview")

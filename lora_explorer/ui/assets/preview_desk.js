@@ -1,5 +1,5 @@
 // Keeps what a visitor chose for the next run, and whose browser this is. Everything else about runs is the server's.
-const OWNER = "lora-explorer.owner", RUN = "lora-explorer.run", TAB = "lora-explorer.tab";
+const OWNER = "lora-explorer.owner", RUN = "lora-explorer.run", TAB = "lora-explorer.tab", FORM = "lora-explorer.preview-form.1";
 const kept = (storage, key) => {
   try { return window[storage].getItem(key); } catch { return null; }
 };
@@ -39,13 +39,23 @@ const prepare = (wait_ms) => {
 };
 const touch = (name, value) => {
   set({ form: { ...props.value.form, [name]: value } });
+  // A file that was sent is chosen again after a reload.
+  keep("sessionStorage", FORM, JSON.stringify({ ...props.value.form, upload: "" }));
   fit();
   prepare(400);
+};
+const formAgain = () => {
+  let form;
+  try { form = JSON.parse(kept("sessionStorage", FORM)); } catch { /* what cannot be read is as if nothing were kept */ }
+  if (!form || typeof form !== "object") return;
+  set({ form: { ...props.value.form, ...form } });
+  fit();
+  trigger("fill");
 };
 document.addEventListener("preview-touched", ({ detail: { name, value } }) => touch(name, value));
 document.addEventListener("setting-touched", () => prepare(900));
 document.addEventListener("preview-opened", () => setTimeout(() => prepare(0), 60));
-document.addEventListener("preview-ready", attach);
+document.addEventListener("preview-ready", () => { formAgain(); attach(); });
 // After a lost connection Gradio loads the page again: whoever watched a run goes on watching it.
 const openTab = (id) => document.dispatchEvent(new CustomEvent("tab-wanted", { detail: id }));
 document.addEventListener("tab-chosen", ({ detail: id }) => keep("sessionStorage", TAB, id));
@@ -81,7 +91,7 @@ document.addEventListener("click", ({ target }) => {
   const weights = target.closest?.("[data-choose-weights]")?.dataset.chooseWeights;
   if (!weights) return;
   touch("weights", weights);
-  trigger("choose");
+  trigger("fill");
   document.getElementById("preview-start")?.focus({ preventScroll: true });
 });
 const boxes = () => [...document.querySelectorAll("[data-run-pick]")];
