@@ -63,7 +63,13 @@ def test_people_see_lines_and_a_sentence_about_each_card(config: Path) -> None:
     assert shown.startswith("Rank × Targets: 6 points\n")
     assert "MLP only" in shown
     assert "Tokens/s, L4" in shown
-    assert "L4: holds lora_r up to, by targets: attention only: 16, MLP only: 16." in shown
+    assert "L4: holds all of these." in shown
+
+
+def test_where_a_card_ends_is_said_for_each_value_of_the_other_setting(config: Path) -> None:
+    batches = "micro_batch_size=16..1024x8"
+    shown = run("sweep", config, "--over", batches, "--over", "targets=attention,mlp", "--gpu", "L4").stdout
+    assert "L4: holds micro_batch_size up to, by targets: attention only: 128, MLP only: 128." in shown
 
 
 def test_csv_is_nothing_but_csv(config: Path) -> None:
