@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from threading import Timer
@@ -34,6 +35,9 @@ def launch_page(host: str | None = "127.0.0.1", port: int | None = 7860, *, publ
     _behind_the_page(_WARM_UP_AFTER_SECONDS, warm_up, [tracer, previews.aside])
     # What an earlier start left running or waiting goes on.
     _behind_the_page(0.0, previews.queue.adopt, [])
+    # Modules and the page are there for good and need not be looked through while it answers.
+    gc.freeze()
+    gc.enable()
     page.launch(
         server_name=host,
         server_port=port,
