@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 
 from lora_explorer.errors import ExplorerError
+
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 
 
 def typed_number(typed: str, name: str, called: str, most: float, *, whole: bool = True) -> float | None:
     """None for an empty field. name: of the field, called: in a sentence. Raises ExplorerError with that name."""
-    text = typed.strip().replace(",", "").replace(" ", "").replace("_", "")
+    text = typed.strip().replace(" ", "").replace("_", "")
     if not text:
         return None
+    # A comma between groups of three digits divides thousands; any other may stand for a point.
+    if _THOUSANDS.fullmatch(text):
+        text = text.replace(",", "")
     kind = "a whole number" if whole else "a number"
     try:
         number = float(text)

@@ -13,6 +13,7 @@ import gradio as gr
 import pytest
 
 from lora_explorer.base_models import Access
+from lora_explorer.errors import ExplorerError
 from lora_explorer.exploration.prediction import Question
 from lora_explorer.exploration.several_cards import WAYS, fit_together
 from lora_explorer.ui.answers import Answers
@@ -262,3 +263,9 @@ def test_numbers_are_read_as_people_write_them() -> None:
     assert [typed_number(text, "rows", "Rows", 1e9) for text in ("52,000", "5e4", " 7 ", "1_000", "")] == [
         52_000, 50_000, 7, 1000, None
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("typed", ["0,34", "1,5", "12,34,567", "1,2345"])
+def test_a_comma_that_divides_no_thousands_is_no_guess(typed: str) -> None:
+    with pytest.raises(ExplorerError, match="is not a number"):
+        typed_number(typed, "price", "The price of an hour", 1e6, whole=False)

@@ -3,7 +3,8 @@
 const PIXELS = 2;
 const CHART = "figure.chart:not(.chart-file)";
 const charts = () => document.querySelectorAll(CHART);
-const titleOf = (chart) => chart.querySelector("figcaption :is(h2, h3), h3")?.textContent ?? chart.getAttribute("aria-label") ?? chart.dataset.name;
+const captionOf = (chart) => chart.querySelector("figcaption :is(h2, h3), h3") ?? chart.querySelector("figcaption");
+const titleOf = (chart) => captionOf(chart)?.textContent ?? chart.getAttribute("aria-label") ?? chart.dataset.name;
 const create = (name, properties) => Object.assign(document.createElement(name), properties);
 
 // Long tables are written when they are wanted.
@@ -41,10 +42,13 @@ const columnOf = ([heading, ...cells]) => {
   return [isOfOneUnit && unit ? `${heading} (${unit})` : heading,
           ...known.map((cell, at) => (isOfOneUnit || amounts[at]?.unit === "") && cell ? amounts[at].number : cell)];
 };
+// A button in a table is no figure.
+const textIn = (cell) => [...cell.childNodes].map((node) => node.localName === "button" ? "" : node.textContent).join("").trim();
 const figuresOf = (chart) => {
-  const rows = [...written(chart.querySelector(".chart-table table")).rows].map((row) => [...row.cells].map((cell) => cell.textContent.trim()));
+  const rows = [...written(chart.querySelector(".chart-table table")).rows].map((row) => [...row.cells].map(textIn));
   const columns = rows[0].map((_, at) => columnOf(rows.map((row) => row[at] ?? "")));
-  const lines = rows.map((_, at) => columns.map((column) => quoted(column[at])).join(","));
+  const filled = columns.filter((column) => column.some((text) => text));
+  const lines = rows.map((_, at) => filled.map((column) => quoted(column[at])).join(","));
   // Spreadsheets know by the mark at the start that this is UTF-8.
   return new Blob([`\ufeff${lines.join("\r\n")}\r\n`], { type: "text/csv;charset=utf-8" });
 };
@@ -55,7 +59,7 @@ const drawingOf = (chart) => {
   const copy = chart.cloneNode(true), title = titleOf(chart);
   for (const named of copy.querySelectorAll("[id]")) named.removeAttribute("id");
   for (const beside of copy.querySelectorAll(".chart-table, .chart-files")) beside.remove();
-  if (!copy.querySelector("h3")) {
+  if (!captionOf(copy)) {
     const caption = create("figcaption", {});
     caption.append(create("h3", { textContent: title }), create("span", { textContent: chart.dataset.unit ?? "" }));
     copy.prepend(caption);

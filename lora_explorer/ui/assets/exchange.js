@@ -26,7 +26,7 @@ const open = (texts) => {
 let catalogue;
 const BETWEEN_SENTENCES = /(?<=[.?…]) (?=\S)/;
 const MOST_SENTENCES = 4;
-const FIGURE = "(?:[−+≥≈]?[\\d.,]+%?|[×%]|[KMGT]iB|bytes)";
+const FIGURE = "(?:[−+≥≈]?[\\d.,]+%?|[×%✓≈✗⊘●]|[KMGT]iB|bytes)";
 const FIGURES_FIRST = new RegExp(`^((?:${FIGURE} )+)(.+)$`, "s");
 const FIGURES_LAST = new RegExp(`^(.+?)((?: ${FIGURE})+)$`, "s");
 const fill = (said, values) => {

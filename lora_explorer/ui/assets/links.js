@@ -113,7 +113,7 @@ addEventListener("hashchange", () => { if (fragment() !== null) open(); });
 
 const travel = (from, to, word) => {
   if (!from.length) return;
-  speak(`${word}: ${step(from, to)}.`);
+  speak(word.replace("{}", () => step(from, to)));
   moved();
 };
 const startOver = () => {
