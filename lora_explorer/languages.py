@@ -12,8 +12,6 @@ from functools import lru_cache
 from string import Formatter
 from types import MappingProxyType
 
-import yaml
-
 from lora_explorer import presets
 from lora_explorer.errors import ExplorerError
 
@@ -41,7 +39,7 @@ def catalogue(language: str) -> Mapping[str, str]:
     """
     texts: dict[str, str] = {}
     for file in sorted((presets.folder() / "languages" / language).glob("*.yml")):
-        read = yaml.safe_load(file.read_text(encoding="utf-8"))
+        read = presets.facts(f"languages/{language}/{file.stem}")
         if not isinstance(read, dict) or not all(isinstance(text, str) for pair in read.items() for text in pair):
             raise FaultyCatalogue(f"{file.name} must hold texts and their translations alone.")
         if twice := texts.keys() & read.keys():

@@ -19,7 +19,7 @@ def folder() -> Path:
 
 
 def facts(name: str) -> Any:
-    """What a YAML file of presets holds. name: without its ending."""
+    """What a YAML file of presets holds. name: its path among them, without its ending."""
     return yaml.load((folder() / f"{name}.yml").read_text(encoding="utf-8"), _LOADER)
 
 

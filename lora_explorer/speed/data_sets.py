@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import yaml
-
 from lora_explorer import presets
 
 
@@ -38,5 +36,4 @@ def size_of(values: Mapping[str, Any]) -> DataSetSize | None:
 
 @lru_cache(maxsize=1)
 def _sizes() -> dict[str, DataSetSize]:
-    listed = yaml.safe_load((presets.folder() / "data_sets.yml").read_text(encoding="utf-8"))
-    return {each["path"]: DataSetSize(**each) for each in listed}
+    return {each["path"]: DataSetSize(**each) for each in presets.facts("data_sets")}
